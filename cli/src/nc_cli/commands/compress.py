@@ -1,0 +1,185 @@
+"""``nc compress``: files or a dataset into one verified container."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nc_cli import options
+from nc_cli.console import print_json, print_text
+from nc_cli.progress import progress
+from nc_cli.session import current_session
+from nc_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from nc_core.rates import Rate
+    from nc_core.sources import Source
+
+__all__ = ["command"]
+
+
+@click.command(
+    "compress",
+    epilog=options.examples(
+        "nc compress photo.png                    # writes photo.png.ncz",
+        "nc compress holiday/ -o holiday.ncz      # every image of a folder",
+        "nc compress --dataset mnist:test --limit 1000 -o digits.ncz --json",
+        "cat photo.png | nc compress - -o - > photo.ncz",
+    ),
+)
+@click.argument("inputs", metavar="[INPUT]...", nargs=-1, type=click.Path(path_type=Path))
+@options.dataset()
+@options.limit()
+@options.out("FILE.ncz", "File to write; INPUT.ncz by default, - for standard output.")
+@options.model("predictive")
+@options.coder("rans")
+@options.verify()
+@options.threads()
+@click.option("--resume", is_flag=True, help="Go on with what an interrupted run left.")
+@options.force()
+@options.json_output()
+def command(
+    inputs: tuple[Path, ...],
+    dataset: str | None,
+    limit: int | None,
+    out: Path | None,
+    model: str,
+    coder: str,
+    verify: bool,
+    threads: int,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Compress images, folders of images or a dataset into one .ncz file.
+
+    The pixels come back exactly: 8 or 16 bits, grey or RGB, with or without alpha, colour
+    profile and EXIF included. The file is decoded and compared before success is reported.
+    INPUT is an image, a folder, or - for an image on standard input.
+    """
+    to_stdout = out is not None and str(out) == "-"
+    if to_stdout and as_json:
+        raise UsageError("the file and the JSON document cannot both go to standard output")
+    with _source(inputs, dataset, limit) as (source, sizes):
+        if to_stdout:
+            with tempfile.TemporaryDirectory(prefix="nc-") as folder:
+                target = Path(folder) / "stdout.ncz"
+                rate = _compress(source, target, model, coder, threads, verify)
+                with target.open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+            for line in _report("standard output", rate, sizes):
+                click.echo(line, err=True)
+            return
+        target = _default_target(inputs) if out is None else out
+        rate = _compress(source, target, model, coder, threads, verify, force=force, resume=resume)
+    if as_json:
+        print_json(rate.to_json() | {"file": str(target), "model": model, "coder": coder})
+        return
+    for line in _report(str(target), rate, sizes):
+        print_text(line)
+
+
+def _compress(
+    source: Source,
+    target: Path,
+    model: str,
+    coder: str,
+    threads: int,
+    verify: bool,
+    **options: Any,
+) -> Rate:
+    from nc_core.lossless import compress_source
+    from nc_core.models import load_coder, load_model
+
+    plugins = current_session().plugins
+    with progress("compressing", source.content.dims, "samples") as advance:
+        done = 0
+
+        def report(now: int, _total: int) -> None:
+            nonlocal done
+            advance(now - done)
+            done = now
+
+        return compress_source(
+            source,
+            target,
+            load_model(model, plugins),
+            load_coder(coder, plugins),
+            threads=threads,
+            verify=verify,
+            progress=report,
+            **options,
+        )
+
+
+@contextmanager
+def _source(
+    inputs: tuple[Path, ...], dataset: str | None, limit: int | None
+) -> Iterator[tuple[Source, list[tuple[Path, int]]]]:
+    """What to compress, and the input files with their sizes in bytes."""
+    from nc_core.sources import DatasetSource, FileSource, expand_inputs
+
+    if dataset is not None:
+        if inputs:
+            raise UsageError("give files or --dataset, not both")
+        from nc_core.datasets.opening import open_dataset
+
+        yield DatasetSource(open_dataset(dataset, current_session().plugins), limit), []
+        return
+    if not inputs:
+        raise UsageError("nothing to compress", "give files or folders, or --dataset NAME")
+    if limit is not None:
+        raise UsageError("--limit needs --dataset")
+    with tempfile.TemporaryDirectory(prefix="nc-") as folder:
+        files = expand_inputs([_from_stdin(folder) if str(p) == "-" else p for p in inputs])
+        source = FileSource(files)
+        yield source, [(file, file.stat().st_size) for file in files]
+
+
+def _from_stdin(folder: str) -> Path:
+    path = Path(folder) / "stdin.png"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
+
+
+def _default_target(inputs: tuple[Path, ...]) -> Path:
+    if len(inputs) != 1 or str(inputs[0]) == "-":
+        raise UsageError("say where to write", "-o FILE.ncz")
+    resolved = inputs[0].resolve()
+    return (
+        resolved.with_name(f"{resolved.name}.ncz")
+        if inputs[0].name in {"", ".."}
+        else (inputs[0].with_name(f"{inputs[0].name}.ncz"))
+    )
+
+
+def _report(target: str, rate: Rate, sizes: list[tuple[Path, int]]) -> Iterator[str]:
+    count = rate.total_bits // 8
+    yield f"{target}: {count:,} bytes, {rate.bits_per_dim:.3f} bits per sample" + (
+        f", {rate.bits_per_pixel:.3f} per pixel" if rate.bits_per_pixel is not None else ""
+    )
+    before = sum(size for _, size in sizes)
+    if before:
+        what = f"{len(sizes)} files" if len(sizes) > 1 else sizes[0][0].name
+        yield f"{100 * count / before:.1f} % of {what} ({before:,} bytes)"
+        if count > before:
+            yield _growth(sizes)
+    seconds = f"encoded in {rate.encode_seconds:.2f} s"
+    if rate.verified:
+        seconds += f", decoded and compared in {rate.decode_seconds:.2f} s: identical"
+    yield seconds
+
+
+def _growth(sizes: list[tuple[Path, int]]) -> str:
+    lossy = any(path.suffix.lower() in {".jpg", ".jpeg", ".webp"} for path, _ in sizes)
+    if lossy:
+        return "larger than before: a lossy file grows when its decoded pixels are kept exactly"
+    return "larger than before: these pixels do not compress with this model"

@@ -1,0 +1,205 @@
+"""``nc_core.compress``, ``decompress`` and ``evaluate``: one call each, on arrays and paths."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nc_core.datasets.opening import open_dataset
+from nc_core.evaluators.request import EvaluationRequest
+from nc_core.files import describe_os_error
+from nc_core.lossless import Progress, compress_source
+from nc_core.models import DEFAULT_CODER, DEFAULT_MODEL, installed, load_coder, load_model
+from nc_core.plugins import PluginManager
+from nc_core.protocols import Dataset
+from nc_core.rates import Measurement, Rate
+from nc_core.restore import open_container, restore_arrays, restore_files
+from nc_core.sources import ArraySource, DatasetSource, FileSource, Source, expand_inputs
+from nc_core.specs import EvaluatorSpec
+
+__all__ = ["Compressed", "compress", "decompress", "evaluate"]
+
+Pathlike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What :func:`compress` made: its rate, and the file's path or, without one, its bytes."""
+
+    rate: Rate
+    path: Path | None = None
+    data: bytes = b""
+
+
+def compress(
+    source: NDArray[Any] | Pathlike | Sequence[Pathlike] | Dataset,
+    path: Pathlike | None = None,
+    *,
+    model: str = DEFAULT_MODEL,
+    coder: str = DEFAULT_CODER,
+    layout: str | None = None,
+    limit: int | None = None,
+    threads: int = 1,
+    verify: bool = True,
+    force: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    plugins: PluginManager | None = None,
+) -> Compressed:
+    """Compress losslessly into an ``.ncz`` container.
+
+    Args:
+        source: an array of uint8 or uint16 (an image or a batch), one or several image files or
+            folders, or a dataset.
+        path: file to make; None to get the bytes.
+        model: name of the model.
+        coder: name of the entropy coder.
+        layout: axes of an array where they are not obvious: ``hw``, ``hwc``, ``chw``, with a
+            leading ``n`` for a batch.
+        limit: items of a dataset.
+        threads: chunks coded at once; does not change a byte.
+        verify: decode and compare before reporting success.
+        force: replace an existing file.
+        resume: go on with what an interrupted run left.
+        progress: called with (samples done, samples in all).
+        plugins: where models and coders come from; by default what is installed.
+
+    Raises:
+        NcError: see :func:`nc_core.lossless.compress_source`.
+
+    Example:
+        >>> import numpy as np
+        >>> compress(np.zeros((16, 16), np.uint8)).rate.verified
+        True
+    """
+    plugins = installed() if plugins is None else plugins
+    items = _source(source, layout, limit)
+    chosen, entropy_coder = load_model(model, plugins), load_coder(coder, plugins)
+
+    def run(target: Path) -> Rate:
+        return compress_source(
+            items, target, chosen, entropy_coder,
+            threads=threads, verify=verify, force=force, resume=resume, progress=progress,
+        )  # fmt: skip
+
+    if path is not None:
+        return Compressed(run(Path(path)), Path(path))
+    with tempfile.TemporaryDirectory(prefix="nc-") as folder:
+        target = Path(folder) / "data.ncz"
+        rate = run(target)
+        return Compressed(rate, None, target.read_bytes())
+
+
+def decompress(
+    source: bytes | Pathlike,
+    folder: Pathlike | None = None,
+    *,
+    model: str | None = None,
+    threads: int = 1,
+    force: bool = False,
+    progress: Progress | None = None,
+    plugins: PluginManager | None = None,
+) -> NDArray[Any] | list[NDArray[Any]] | list[Path]:
+    """Decompress an ``.ncz`` container, checked to the last bit.
+
+    Args:
+        source: its path or its bytes.
+        folder: where to write files; None to get arrays.
+        model: use this model instead of the one that the container names by its id.
+        threads: chunks decoded at once.
+        force: replace existing files.
+        progress: called with (samples done, samples in all).
+        plugins: where models and coders come from; by default what is installed.
+
+    Returns:
+        With a folder the paths written; without, the array that was compressed, or a list of
+        images in the order in which they were given.
+
+    Raises:
+        CorruptFileError: damaged, truncated, or of another version or model.
+        DataError: a file cannot be read or written.
+    """
+    name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
+    with _opened(source) as file:
+        container = open_container(file, name, model, plugins)
+        if folder is not None:
+            return restore_files(
+                container, Path(folder), threads=threads, force=force, progress=progress
+            )
+        arrays = restore_arrays(container, threads, progress)
+        return arrays if container.header.content.kind == "images" else arrays[0]
+
+
+def evaluate(
+    evaluator: str,
+    dataset: str | Dataset,
+    model: str | None = None,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    plugins: PluginManager | None = None,
+) -> list[Measurement]:
+    """Measure a model on a dataset, or a dataset alone where the evaluator needs no model.
+
+    Args:
+        evaluator: its name (``nc list evaluators``).
+        dataset: an open dataset or a name like ``mnist:test``.
+        model: name of the model.
+        limit: items to use; None for all.
+        seed: of whatever the evaluator draws.
+        threads: for coding.
+        plugins: where everything comes from; by default what is installed.
+
+    Raises:
+        PluginError: an unknown name.
+        UsageError: the model lacks what the evaluator needs.
+    """
+    plugins = installed() if plugins is None else plugins
+    spec = plugins.find(EvaluatorSpec, evaluator)
+    opened = open_dataset(dataset, plugins) if isinstance(dataset, str) else dataset
+    request = EvaluationRequest(
+        model=None if model is None else load_model(model, plugins),
+        dataset=opened,
+        limit=limit,
+        seed=seed,
+        threads=threads,
+    )
+    measured: list[Measurement] = spec.load()(request)
+    return measured
+
+
+@contextmanager
+def _opened(source: bytes | Pathlike) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    try:
+        file = Path(source).open("rb")  # noqa: SIM115 - only opening is translated
+    except OSError as error:
+        raise describe_os_error(error, Path(source)) from error
+    with file:
+        yield file
+
+
+def _source(
+    source: NDArray[Any] | Pathlike | Sequence[Pathlike] | Dataset,
+    layout: str | None,
+    limit: int | None,
+) -> Source:
+    if isinstance(source, np.ndarray):
+        return ArraySource(source, layout)
+    if isinstance(source, (str, os.PathLike)):
+        return FileSource(expand_inputs([Path(source)]))
+    if isinstance(source, Dataset):
+        return DatasetSource(source, limit)
+    return FileSource(expand_inputs([Path(path) for path in source]))

@@ -1,0 +1,180 @@
+"""What a dataset, a coder, a distribution and a model must offer.
+
+Arrays of images cross these borders in two forms: a dataset yields items in its own layout
+(``hw``, ``hwc`` or ``chw``), a model sees blocks ``(B, C, H, W)``. The engine converts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nc_core.ans.message import Message
+
+__all__ = ["Block", "Coder", "Dataset", "Distribution", "Layout", "LosslessModel"]
+
+Layout = Literal["hw", "hwc", "chw", "none"]
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A named source of items.
+
+    Attributes:
+        name: canonical name (``mnist:test``).
+        fields: names of an item's parts, the content first.
+        shape: shape of the content; None where it varies.
+        dtype: NumPy dtype of the content.
+        range: smallest and largest possible value.
+        layout: order of the axes of an image; ``none`` for other data.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+    range: tuple[float, float]
+    layout: Layout
+
+    def __len__(self) -> int:
+        """Number of items; raises TypeError for a sampler without end."""
+        ...
+
+    def __getitem__(self, index: int) -> dict[str, NDArray[Any]]:
+        """Item ``index`` by field; raises IndexError outside ``0 .. len - 1``."""
+        ...
+
+
+@runtime_checkable
+class Distribution(Protocol):
+    """Integer distributions of an array of symbols, ``shape`` = (steps, lanes).
+
+    Every symbol s owns the counts ``start <= c < start + freq`` of ``2 ** precision``.
+    """
+
+    precision: int
+    shape: tuple[int, int]
+
+    def intervals(self, symbols: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Start and frequency of each symbol.
+
+        Args:
+            symbols: integers, shape (steps, lanes).
+
+        Returns:
+            starts, freqs: uint64, same shape. A frequency of 0 marks an impossible symbol.
+
+        Raises:
+            ValueError: a symbol outside the alphabet, or a wrong shape.
+        """
+        ...
+
+    def locate(
+        self, step: int, counts: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
+        """Symbols that own ``counts`` in row ``step``, with their starts and frequencies.
+
+        Args:
+            step: row, 0 <= step < shape[0].
+            counts: uint64, shape (lanes,), each below ``2 ** precision``.
+        """
+        ...
+
+
+@runtime_checkable
+class Coder(Protocol):
+    """An entropy coder on a stack: what was pushed last is popped first.
+
+    ``push`` codes the rows of an array from the last to the first, so that ``pop`` returns
+    them from the first to the last. An array of fewer lanes than the message uses its first.
+    """
+
+    name: str
+
+    def push(self, message: Message, symbols: NDArray[Any], distribution: Distribution) -> None:
+        """Push symbols, shape (steps, lanes); ValueError for an impossible symbol."""
+        ...
+
+    def pop(self, message: Message, distribution: Distribution) -> NDArray[np.int64]:
+        """Pop symbols, shape (steps, lanes); CorruptFileError when the stack is empty."""
+        ...
+
+    def push_intervals(
+        self,
+        message: Message,
+        starts: NDArray[np.uint64],
+        freqs: NDArray[np.uint64],
+        precision: int,
+    ) -> None:
+        """Push given intervals, shape (steps, lanes), last row first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Block:
+    """The piece of an item that a model codes at once.
+
+    Args:
+        channels: numbers of channels that the model accepts.
+        height, width: None where they are free.
+        max_pixels: largest height x width that is coded at once; larger items are tiled.
+        dtypes: NumPy dtype names of the samples.
+    """
+
+    channels: tuple[int, ...]
+    height: int | None
+    width: int | None
+    max_pixels: int
+    dtypes: tuple[str, ...] = ("uint8",)
+
+
+@runtime_checkable
+class LosslessModel(Protocol):
+    """A model that codes blocks exactly; the engine does the rest.
+
+    Attributes:
+        name: registered name, or the name of its file.
+        id: sha256 of everything that decoding needs.
+        package: distribution and version that implement it.
+        arithmetic: ``exact`` (decodes anywhere) or ``float`` (same kind of machine only).
+        tables: version of the integer tables that its distributions use.
+        block: what it codes at once.
+        lanes: heads of the message that it wants.
+        group: blocks per push; None: all blocks of a chunk.
+        initial_words: words per group that bits-back coding may borrow; 0 for none.
+    """
+
+    name: str
+    id: str
+    package: tuple[str, str]
+    arithmetic: Literal["exact", "float"]
+    tables: int
+    block: Block
+    lanes: int
+    group: int | None
+    initial_words: int
+
+    def push(self, coder: Coder, message: Message, blocks: NDArray[Any]) -> float:
+        """Push blocks, shape (B, C, H, W); returns the model's code length in bits.
+
+        The code length is the ideal one, at the latents actually drawn, so that it pairs
+        with the words that the message grew by.
+        """
+        ...
+
+    def pop(
+        self, coder: Coder, message: Message, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        """Pop what one ``push`` of that shape and dtype pushed."""
+        ...
+
+    def bits(self, blocks: NDArray[Any]) -> NDArray[np.float64]:
+        """The model's own code length of each block, shape (B,), in bits."""
+        ...
+
+    def probe(self) -> str:
+        """Hex sha256 of the integers handed to the coder for a fixed input."""
+        ...

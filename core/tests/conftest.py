@@ -1,0 +1,19 @@
+"""Shared fixtures: where the test data lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with golden vectors and real data; skips where it is not there."""
+    folder = Path(os.environ.get("NC_TEST_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("no test data: set NC_TEST_SHARED")
+    return folder
