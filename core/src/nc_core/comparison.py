@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,15 @@ from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
 from nc_core.sources import ArraySource, Source
 
-__all__ = ["COMPARE_SCHEMA", "Comparison", "Row", "compare"]
+__all__ = ["COLUMNS", "COMPARE_SCHEMA", "Comparison", "Row", "compare"]
 
 COMPARE_SCHEMA = "nc.compare/1"
+
+COLUMNS = (
+    "codec", "title", "settings", "kind", "total_bytes", "bits_per_dim", "bits_per_pixel",
+    "ratio_to_png", "encode_seconds", "decode_seconds", "verified", "reason", "file",
+)  # fmt: skip
+"""Names of the columns of a comparison, with units."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being coded, steps done, steps in all)."""
@@ -43,7 +50,7 @@ class Row:
         encode_seconds, decode_seconds: wall time, one thread, without start-up.
         verified: decoded, and every sample is equal.
         reason: why there are no numbers.
-        file: the file that was made, where it was kept.
+        file: name of the file that was made, where it was kept.
         rate: the full record of a model of ours.
     """
 
@@ -97,22 +104,18 @@ class Comparison:
             "pixels": self.pixels,
             "raw_bytes": self.raw_bytes,
             "input_bytes": self.input_bytes,
-            "rows": [dict(zip(self.columns, cells, strict=True)) | {
-                "rate": None if row.rate is None else row.rate.to_json()
-            } for row, cells in zip(self.rows, self.table(), strict=True)],
-        }  # fmt: skip
-
-    columns = (
-        "codec", "title", "settings", "kind", "total_bytes", "bits_per_dim", "bits_per_pixel",
-        "ratio_to_png", "encode_seconds", "decode_seconds", "verified", "reason", "file",
-    )  # fmt: skip
+            "rows": [
+                dict(zip(COLUMNS, cells, strict=True)) | {"rate": _rate_json(row.rate)}
+                for row, cells in zip(self.rows, self.table(), strict=True)
+            ],
+        }
 
     def table(self) -> list[list[Any]]:
-        """The rows as lists of cells, in the order of ``columns``."""
+        """The rows as lists of cells, in the order of :data:`COLUMNS`."""
         return [
             [
                 self.ratio_to_png(row) if name == "ratio_to_png" else getattr(row, name)
-                for name in self.columns
+                for name in COLUMNS
             ]
             for row in self.rows
         ]
@@ -126,6 +129,7 @@ def compare(
     *,
     files: Sequence[Path] | None = None,
     input_bytes: int | None = None,
+    binary: bool = False,
     codecs: Sequence[StreamCodec | ImageCodec] = CODECS,
     force: bool = False,
     progress: Progress | None = None,
@@ -139,6 +143,7 @@ def compare(
         coder: entropy coder for the models.
         files: where each model's container is kept; None to keep none.
         input_bytes: size of the input files, where there are such.
+        binary: all samples are 0 or 1 (:func:`~nc_core.evaluators.classical.measure_codecs`).
         codecs: classical codecs.
         force: replace existing files.
         progress: called before every step.
@@ -165,6 +170,7 @@ def compare(
     results = measure_codecs(
         _samples(source),
         count,
+        binary=binary,
         codecs=codecs,
         progress=lambda title, done, _: report(title, before + done, total),
     )
@@ -207,7 +213,7 @@ def _corner(array: NDArray[Any], layout: str) -> NDArray[Any]:
 def _our_row(model: LosslessModel, coder: Coder, rate: Rate, path: Path | None) -> Row:
     return Row(
         codec=model.name,
-        title=model.name,
+        title=f"nc {model.name}",
         settings=f"{model.package[0]} {model.package[1]}, {coder.name}",
         kind="nc",
         total_bytes=rate.total_bits // 8,
@@ -216,9 +222,19 @@ def _our_row(model: LosslessModel, coder: Coder, rate: Rate, path: Path | None) 
         encode_seconds=rate.encode_seconds,
         decode_seconds=rate.decode_seconds,
         verified=rate.verified,
-        file=None if path is None else str(path),
+        file=None if path is None else path.name,
         rate=rate,
     )
+
+
+def _rate_json(rate: Rate | None) -> dict[str, Any] | None:
+    if rate is None:
+        return None
+    # JSON has no NaN, which an overhead over a bound of 0 bits is.
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in rate.to_json().items()
+    }
 
 
 def _row(codec: StreamCodec | ImageCodec, result: ClassicalResult) -> Row:

@@ -212,7 +212,8 @@ def _metadata(picture: Any) -> tuple[bytes | None, bytes | None]:
 
 def _is_deep_colour_png(data: bytes) -> bool:
     """A PNG of 16 bits per channel in colour or with alpha: Pillow would keep 8 of them."""
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16 and data[25] in (2, 4, 6)
+    is_png = len(data) >= 26 and data[:8] == b"\x89PNG\r\n\x1a\n"
+    return is_png and data[24] == 16 and data[25] in (2, 4, 6)
 
 
 def _decode_deep_png(path: Path, data: bytes) -> NDArray[np.uint16]:

@@ -22,11 +22,11 @@ class Offer(Generic[_T]):
     value: _T
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """``"; did you mean 'x' or 'y'?"``, or an empty string when nothing known is near."""
     import difflib
 
-    near = difflib.get_close_matches(name, sorted(set(known)), n=3)
+    near = difflib.get_close_matches(name, sorted(set(known)), n=most)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

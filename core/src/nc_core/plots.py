@@ -172,10 +172,10 @@ def draw_comparison(comparison: Comparison) -> Figure:
     Returns:
         a figure with two panels: bits per sample, and seconds on a logarithmic axis.
     """
-    from matplotlib.figure import Figure
-
     rows = [row for row in comparison.rows if row.total_bytes is not None]
     with look():
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(8.4, 1.3 + 0.3 * len(rows)))
         sizes, times = figure.subplots(1, 2, sharey=True, width_ratios=(1.6, 1))
         _draw_sizes(sizes, rows)

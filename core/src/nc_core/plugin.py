@@ -54,7 +54,7 @@ _MODELS = (
             Pretrained(
                 name="predictive",
                 summary="1 to 4 channels, 8 or 16 bits, any size",
-                id="PREDICTIVE_ID",
+                id="72eaad179c0d9f9df90d83aa9959eac5c0b1663e962b7190fcf4b1a040c20506",
             ),
         ),
     ),
@@ -71,10 +71,10 @@ _DATASETS = (
         ),
         splits=("train", "test"),
         options={
-            "binarize": "threshold (x >= 128) or random (Bernoulli of x / 255); default: grey",
+            "binarize": "threshold (x >= 128) or random (Bernoulli of x / 255); default: grey values as they are",
             "seed": "seed of binarize=random, an integer; default 0",
         },
-        licence="CC BY-SA 3.0",
+        licence="none stated with the files",
         files=MNIST_FILES,
     ),
     DatasetSpec(

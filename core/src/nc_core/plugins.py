@@ -166,9 +166,9 @@ def _misspelt(module: object, manager: pluggy.PluginManager) -> Iterator[str]:
         if options is not None:
             hook = options.get("specname") or name
             if hook not in HOOKS:
-                yield f"implements an unknown hook {hook}{did_you_mean(hook, HOOKS)}"
+                yield f"implements an unknown hook {hook}{did_you_mean(hook, HOOKS, most=1)}"
         elif name.startswith("nc_") and inspect.isroutine(getattr(module, name)):
-            unknown = f"{name} is not a hook{did_you_mean(name, HOOKS)}"
+            unknown = f"{name} is not a hook{did_you_mean(name, HOOKS, most=1)}"
             yield f"{name} is not marked with @hookimpl" if name in HOOKS else unknown
 
 

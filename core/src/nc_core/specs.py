@@ -141,7 +141,7 @@ class Spec:
             return getattr(importlib.import_module(module), attribute)
         except NcError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may fail in any way
+        except (Exception, SystemExit) as error:  # a plugin's module may fail in any way
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise PluginError(f"{self.kind} '{self.name}' cannot be loaded: {reason}") from error
 

@@ -14,7 +14,7 @@ import click
 
 from nc_cli import options
 from nc_cli.console import print_json, print_text
-from nc_cli.progress import progress
+from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
 from nc_core.errors import UsageError
 
@@ -100,13 +100,6 @@ def _compress(
 
     plugins = current_session().plugins
     with progress("compressing", source.content.dims, "samples") as advance:
-        done = 0
-
-        def report(now: int, _total: int) -> None:
-            nonlocal done
-            advance(now - done)
-            done = now
-
         return compress_source(
             source,
             target,
@@ -114,7 +107,7 @@ def _compress(
             load_coder(coder, plugins),
             threads=threads,
             verify=verify,
-            progress=report,
+            progress=cumulative(advance),
             **options,
         )
 

@@ -15,7 +15,7 @@ import click
 
 from nc_cli import options
 from nc_cli.console import print_json, print_text
-from nc_cli.progress import progress
+from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
 from nc_core.errors import UsageError
 
@@ -81,14 +81,9 @@ def _restore(
     with _opened(file) as (stream, name):
         container = open_container(stream, name, model, current_session().plugins)
         with progress("decompressing", container.header.content.dims, "samples") as advance:
-            done = 0
-
-            def report(now: int, _total: int) -> None:
-                nonlocal done
-                advance(now - done)
-                done = now
-
-            return restore_files(container, folder, threads=threads, force=force, progress=report)
+            return restore_files(
+                container, folder, threads=threads, force=force, progress=cumulative(advance)
+            )
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""``nc run PAPER``: the commands that papers bring with them."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+
+import click
+
+from nc_cli.lazy import LazyGroup, StandIn
+from nc_cli.options import examples
+from nc_cli.session import current_session
+from nc_core.errors import PluginError
+from nc_core.specs import CommandSpec
+
+__all__ = ["command"]
+
+_NO_PAPER = "no paper is installed; for example: pip install nc-bitswap"
+
+
+class PaperGroup(LazyGroup):
+    """A group whose commands are the records of the hook ``nc_commands``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of papers, with the distribution where several provide one name."""
+        return list(_papers(ctx))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Name and summary, for help and completion."""
+        paper = _papers(ctx).get(cmd_name)
+        return None if paper is None else StandIn(cmd_name, paper.summary)
+
+    def load_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The click command of a paper, imported.
+
+        Raises:
+            PluginError: it is unknown, ambiguous, broken, or needs what is not installed.
+        """
+        papers = _papers(ctx)
+        if ctx.resilient_parsing and name not in papers:
+            return None
+        try:
+            paper = current_session(ctx).plugins.find(CommandSpec, name)
+        except PluginError as error:
+            raise PluginError(
+                error.message, error.hint or (None if papers else _NO_PAPER)
+            ) from None
+        with redirect_stdout(sys.stderr):  # what a module prints is no result of the command
+            loaded = paper.load()
+        if not isinstance(loaded, click.Command):
+            raise PluginError(f"command '{name}': {paper.target} is not a click command")
+        return loaded
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write names and summaries of what is installed."""
+        rows = [(name, paper.summary) for name, paper in _papers(ctx).items()]
+        with formatter.section("Papers"):
+            if rows:
+                formatter.write_dl(rows)
+            else:
+                formatter.write_text(_NO_PAPER)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """End the page with a command that works with what is installed."""
+        papers = list(_papers(ctx))
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(
+                examples(f"nc run {papers[0]} --help" if papers else "nc list papers")
+            )
+
+
+def _papers(ctx: click.Context) -> dict[str, CommandSpec]:
+    """Papers by the name that a user types."""
+    papers = current_session(ctx).plugins.specs(CommandSpec)
+    names = [paper.name for paper in papers]
+    return {
+        f"{paper.name}@{paper.provider.distribution}"
+        if paper.provider and names.count(paper.name) > 1
+        else paper.name: paper
+        for paper in papers
+    }
+
+
+@click.command(
+    "run",
+    cls=PaperGroup,
+    entries={},
+    subcommand_metavar="PAPER COMMAND [ARGS]...",
+)
+def command() -> None:
+    """Run the commands of a paper.
+
+    Every paper brings prepare, train, compress, decompress, evaluate, plot and demo, and its own
+    words beside them.
+    """

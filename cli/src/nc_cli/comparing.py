@@ -1,0 +1,234 @@
+"""What ``nc compare`` compares, and what it keeps."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from nc_cli.console import warn
+from nc_core.comparison import COLUMNS, Comparison
+from nc_core.errors import DataError, MissingDependencyError, UsageError
+from nc_core.files import atomic_write, describe_os_error
+from nc_core.plots import check_suffix, draw_comparison, look, save_figure, write_csv
+from nc_core.sources import DatasetSource, FileSource, Source, expand_inputs
+
+if TYPE_CHECKING:
+    from nc_core.plugins import PluginManager
+
+__all__ = ["FigureFile", "OutputFolder", "Subject", "find_subject"]
+
+_SAMPLE = "grace_hopper.jpg"
+_JPEG_MAGIC = b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is compared.
+
+    Args:
+        name: of the file, folder or dataset.
+        stem: what file names are made of.
+        source: the items.
+        files: input files; none for a dataset.
+        binary: all samples are 0 or 1.
+        is_sample: nobody asked for it: it is the sample photograph.
+    """
+
+    name: str
+    stem: str
+    source: Source
+    files: tuple[Path, ...] = ()
+    binary: bool = False
+    is_sample: bool = False
+
+    @property
+    def input_bytes(self) -> int | None:
+        """Size of the input files; None for a dataset."""
+        return sum(path.stat().st_size for path in self.files) if self.files else None
+
+    @property
+    def jpeg_bytes(self) -> int:
+        """Size of the input files that are JPEGs."""
+        return sum(path.stat().st_size for path in self.files if _is_jpeg(path))
+
+
+def find_subject(
+    inputs: Sequence[Path], dataset: str | None, limit: int | None, plugins: PluginManager
+) -> Subject:
+    """Files, a dataset, or the sample photograph if neither is given.
+
+    Raises:
+        UsageError: files and a dataset, a limit without a dataset, or no sample photograph.
+        DataError: something cannot be read.
+    """
+    if dataset is not None:
+        if inputs:
+            raise UsageError("give files or --dataset, not both")
+        from nc_core.datasets.opening import open_dataset
+
+        opened = open_dataset(dataset, plugins)
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", opened.name).strip("-")[-64:] or "data"
+        source = DatasetSource(opened, limit)
+        binary = tuple(opened.range) == (0, 1)
+        return Subject(name=opened.name, stem=stem, source=source, binary=binary)
+    if limit is not None:
+        raise UsageError("--limit needs --dataset")
+    paths = list(inputs) or [_sample_photograph()]
+    files = tuple(expand_inputs(paths))
+    first = paths[0].resolve().name
+    name, stem = (first, first) if len(paths) == 1 else (f"{first} and more", "images")
+    return Subject(
+        name=name, stem=stem, source=FileSource(files), files=files, is_sample=not inputs
+    )
+
+
+class OutputFolder:
+    """The folder that keeps results: all of them, or none.
+
+    Use it as a context; files are made in a hidden folder and get their names at its end.
+
+    Args:
+        folder: where to keep results; None to keep none.
+        subject: what is compared.
+        models: names of the models.
+        force: replace existing files.
+
+    Raises:
+        DataError: a file exists and ``force`` is off, or the folder cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path | None, subject: Subject, models: Sequence[str], force: bool
+    ) -> None:
+        self._folder = folder
+        endings = [".ncz"] if len(models) == 1 else [f".{model}.ncz" for model in models]
+        self._names = [subject.stem + ending for ending in endings]
+        if folder is None or force:
+            return
+        decoded = [f"decoded/{name}" for name in subject.source.content.file_names]
+        results = [f"compare.{ending}" for ending in ("csv", "json", "png")]
+        for name in [*self._names, *decoded, *results]:
+            _refuse_existing(folder / name, force)
+
+    def __enter__(self) -> OutputFolder:
+        self._made: Path | None = None
+        if self._folder is not None:
+            try:
+                if not self._folder.exists():
+                    self._folder.mkdir(parents=True)
+                    self._made = self._folder
+                self._staging = TemporaryDirectory(prefix=".nc-", dir=self._folder)
+            except OSError as error:
+                raise describe_os_error(error, self._folder) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._folder is None:
+            return
+        try:
+            if error is None:
+                _move_all(Path(self._staging.name), self._folder)
+        finally:
+            self._staging.cleanup()
+            if self._made is not None and error is not None:
+                with suppress(OSError):
+                    self._made.rmdir()
+
+    @property
+    def containers(self) -> list[Path] | None:
+        """Where the container of each model is made; None where none is kept."""
+        if self._folder is None:
+            return None
+        return [Path(self._staging.name, name) for name in self._names]
+
+    def fill(self, comparison: Comparison, plugins: PluginManager) -> None:
+        """Add the decoded images, the table, and the figure where matplotlib is installed.
+
+        The images are decoded as anybody would: with the model that the file names.
+        """
+        if self._folder is None or self.containers is None:
+            return
+        folder = Path(self._staging.name)
+        _decode(self.containers[0], folder / "decoded", plugins)
+        with atomic_write(folder / "compare.json") as file:
+            text = json.dumps(comparison.to_json(), indent=2, allow_nan=False) + "\n"
+            file.write(text.encode())
+        write_csv(folder / "compare.csv", COLUMNS, comparison.table())
+        try:
+            figure = draw_comparison(comparison)
+            save_figure(figure, folder / "compare.png", COLUMNS, comparison.table())
+        except MissingDependencyError as error:
+            warn(f"no figure: {error.message}; {error.hint}")
+
+
+class FigureFile:
+    """One file for the figure; what would prevent it is noticed before the work.
+
+    Raises:
+        UsageError: an unknown suffix.
+        DataError: the file exists and ``force`` is off.
+        MissingDependencyError: matplotlib is not installed.
+    """
+
+    def __init__(self, path: Path, force: bool) -> None:
+        check_suffix(path)
+        _refuse_existing(path, force)
+        _refuse_existing(path.with_suffix(".csv"), force)
+        with look():
+            self._path = path
+
+    def draw(self, comparison: Comparison) -> None:
+        """Draw and save, with the data beside it."""
+        save_figure(draw_comparison(comparison), self._path, COLUMNS, comparison.table())
+
+
+def _decode(container: Path, folder: Path, plugins: PluginManager) -> None:
+    from nc_core.restore import open_container, restore_files
+
+    with container.open("rb") as file:
+        restore_files(open_container(file, container.name, plugins=plugins), folder)
+
+
+def _sample_photograph() -> Path:
+    try:
+        from matplotlib.cbook import get_sample_data
+    except ImportError as error:
+        raise MissingDependencyError(
+            "nothing to compare, and the sample photograph comes with matplotlib",
+            "give a file or --dataset, or: pip install 'nc-core[plots]'",
+        ) from error
+    return Path(str(get_sample_data(_SAMPLE, asfileobj=False)))
+
+
+def _is_jpeg(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(3) == _JPEG_MAGIC
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    if not force and path.exists():
+        raise DataError(f"{path}: file exists", "use --force to replace it")
+
+
+def _move_all(staging: Path, folder: Path) -> None:
+    """Give every file its place."""
+    try:
+        for path in sorted(staging.rglob("*")):
+            if path.is_file():
+                target = folder / path.relative_to(staging)
+                target.parent.mkdir(exist_ok=True)
+                path.replace(target)
+    except OSError as error:
+        raise describe_os_error(error, folder) from error

@@ -1,0 +1,217 @@
+"""Options that mean the same in every command: one spelling, one help text, one default.
+
+Each function returns a decorator: ``@options.seed()`` passes ``seed`` to the command.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nc_cli.console import log_to_stderr
+from nc_cli.session import Session, current_session
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = [
+    "coder",
+    "common_options",
+    "dataset",
+    "examples",
+    "force",
+    "json_output",
+    "limit",
+    "model",
+    "out",
+    "seed",
+    "threads",
+    "verify",
+]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def examples(*lines: str) -> str:
+    """An epilog that ends a help page with commands that work as they stand."""
+    title = "Examples:" if len(lines) > 1 else "Example:"
+    return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
+
+
+def json_output() -> Callable[[_Command], _Command]:
+    """``--json``, passed as ``as_json: bool``."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
+    )
+
+
+def force() -> Callable[[_Command], _Command]:
+    """``--force``, passed as ``force: bool``."""
+    return click.option("--force", is_flag=True, help="Replace files that exist.")
+
+
+def seed(default: int = 0) -> Callable[[_Command], _Command]:
+    """``--seed``, passed as ``seed: int``."""
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="Seed of every random choice: the same seed gives the same result.",
+    )
+
+
+def threads() -> Callable[[_Command], _Command]:
+    """``--threads``, passed as ``threads: int``; the number of usable cores by default."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=_usable_cores,
+        show_default="all cores",
+        metavar="N",
+        help="Number of workers; it cannot change the result.",
+    )
+
+
+def limit() -> Callable[[_Command], _Command]:
+    """``--limit``, passed as ``limit: int | None``."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        show_default="all",
+        metavar="N",
+        help="Use only the first N items of the dataset.",
+    )
+
+
+def out(metavar: str, help_text: str, *, required: bool = False) -> Callable[[_Command], _Command]:
+    """``-o/--out``, passed as ``out: Path | None``; commands may read ``-`` as standard output."""
+    from pathlib import Path
+
+    return click.option(
+        "-o",
+        "--out",
+        type=click.Path(path_type=Path, allow_dash=True),
+        required=required,
+        metavar=metavar,
+        help=help_text,
+    )
+
+
+def verify() -> Callable[[_Command], _Command]:
+    """``--verify/--no-verify``, passed as ``verify: bool``."""
+    return click.option(
+        "--verify/--no-verify",
+        default=True,
+        show_default=True,
+        help="Decode the result and compare it with the input before reporting success.",
+    )
+
+
+def model(
+    default: str | None = None, *, required: bool = False, help_text: str | None = None
+) -> Callable[[_Command], _Command]:
+    """``--model``, passed as ``model: str | None``."""
+    return click.option(
+        "--model",
+        default=default,
+        show_default=default is not None,
+        required=required,
+        metavar="NAME",
+        shell_complete=_complete(_model_names),
+        help=help_text or "Model to use; 'nc list models' shows them.",
+    )
+
+
+def coder(default: str | None = None) -> Callable[[_Command], _Command]:
+    """``--coder``, passed as ``coder: str | None``."""
+    return click.option(
+        "--coder",
+        default=default,
+        show_default=default is not None,
+        metavar="NAME",
+        shell_complete=_complete(_coder_names),
+        help="Entropy coder to use; 'nc list coders' shows them.",
+    )
+
+
+def dataset(*, required: bool = False) -> Callable[[_Command], _Command]:
+    """``--dataset``, passed as ``dataset: str | None``."""
+    return click.option(
+        "--dataset",
+        required=required,
+        metavar="NAME[:SPLIT]",
+        shell_complete=_complete(_dataset_names),
+        help="Dataset to use; 'nc list datasets' shows them and their splits.",
+    )
+
+
+def common_options() -> list[click.Option]:
+    """New ``-v`` and ``--debug`` options, which every command takes and none receives."""
+    return [
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            callback=_be_verbose,
+            help="Log to standard error what is being done; -vv logs details.",
+        ),
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,  # the application looks for it, before anything is parsed
+            help="Show the traceback of an error.",
+        ),
+    ]
+
+
+def _be_verbose(context: click.Context, parameter: click.Parameter, count: int) -> int:
+    """Show log messages from here to the end of the invocation."""
+    session = current_session(context)
+    if count and not session.verbosity:
+        session.verbosity = count
+        context.find_root().with_resource(log_to_stderr(count))
+    return count
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _complete(
+    names: Callable[[Session], Iterable[str]],
+) -> Callable[[click.Context, click.Parameter, str], list[str | CompletionItem]]:
+    """Completion of a value among names that plugins provide."""
+
+    def complete(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[str | CompletionItem]:
+        found = sorted(set(names(current_session(context))))
+        return [name for name in found if name.startswith(incomplete)]
+
+    return complete
+
+
+def _model_names(session: Session) -> Iterable[str]:
+    from nc_core.specs import ModelSpec
+
+    return (m.name for family in session.plugins.specs(ModelSpec) for m in family.pretrained)
+
+
+def _coder_names(session: Session) -> Iterable[str]:
+    from nc_core.specs import CoderSpec
+
+    return (spec.name for spec in session.plugins.specs(CoderSpec))
+
+
+def _dataset_names(session: Session) -> Iterable[str]:
+    from nc_core.specs import DatasetSpec
+
+    return (spec.name for spec in session.plugins.specs(DatasetSpec))

@@ -1,0 +1,118 @@
+"""nc data: prepare, verify and path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nc_core.errors import ExitCode
+
+MNIST = (
+    "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
+)  # fmt: skip
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Folder with real data; skips where it is not there."""
+    repository = Path(__file__).resolve().parents[2]
+    folder = Path(os.environ.get("NC_TEST_SHARED", repository.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("no test data: set NC_TEST_SHARED")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder of this test."""
+    monkeypatch.setenv("NC_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_mnist_is_prepared_verified_and_found(nc: Any, shared: Path, data: Path) -> None:
+    first = nc("data", "prepare", "mnist", "--from", shared / "data" / "mnist")
+    assert first.exit_code == ExitCode.DONE
+    assert f"mnist is ready: 4 files, 11.6 MB, in {data / 'mnist'}" in first.stdout
+    again = nc("data", "prepare", "mnist")
+    assert again.stdout == f"mnist is ready: 4 files, 11.6 MB, in {data / 'mnist'}\n"
+    checked = nc("data", "verify", "mnist")
+    assert checked.exit_code == ExitCode.DONE
+    sizes = [str((data / "mnist" / name).stat().st_size) for name in MNIST]
+    assert [line.split() for line in checked.stdout.splitlines()[1:5]] == [
+        [name, size, size, "ok"] for name, size in zip(MNIST, sizes, strict=True)
+    ]
+    assert checked.stdout.endswith("mnist: all 4 files are right\n")
+    assert nc("data", "path", "mnist").stdout == f"{data / 'mnist'}\n"
+
+
+def test_damage_is_shown_and_ends_with_exit_code_4(nc: Any, shared: Path, data: Path) -> None:
+    nc("data", "prepare", "mnist", "--from", shared / "data")
+    (data / "mnist" / MNIST[0]).unlink()
+    (data / "mnist" / MNIST[1]).write_bytes(b"short")
+    damaged = bytearray((data / "mnist" / MNIST[3]).read_bytes())
+    damaged[-1] ^= 1
+    (data / "mnist" / MNIST[3]).write_bytes(damaged)
+    checked = nc("data", "verify", "mnist")
+    assert checked.exit_code == ExitCode.DATA
+    states = [line.split(maxsplit=3)[3] for line in checked.stdout.splitlines()[1:5]]
+    assert states == ["missing", "wrong size", "ok", "wrong sha256"]
+    assert f"{data / 'mnist'}: 3 of 4 files missing or wrong" in checked.stderr
+    assert "nc data prepare mnist" in checked.stderr
+    document = nc("data", "verify", "mnist", "--json").json()
+    assert [file["state"] for file in document["files"]] == states
+    assert document["files"][1]["size_bytes"] == 5
+    assert nc("data", "verify", "mnist", "--json").exit_code == ExitCode.DATA
+    repaired = nc("data", "prepare", "mnist", "--from", shared / "data", "--json").json()
+    assert repaired["schema"] == "nc.data/1"
+    assert repaired["brought"] == [MNIST[0], MNIST[1], MNIST[3]]
+    assert {file["state"] for file in repaired["files"]} == {"ok"}
+
+
+def test_nothing_prepared_is_exit_code_4(nc: Any, data: Path) -> None:
+    outcome = nc("data", "verify", "kodak")
+    assert outcome.exit_code == ExitCode.DATA
+    assert outcome.stdout.count("missing") == 24
+    assert nc("data", "path", "kodak").exit_code == ExitCode.DONE
+    assert not data.exists()
+
+
+def test_a_folder_without_the_files_is_exit_code_4(nc: Any, tmp_path: Path, data: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "nowhere"):
+        outcome = nc("data", "prepare", "mnist", "--from", tmp_path / folder)
+        assert outcome.exit_code == ExitCode.DATA
+        assert outcome.stdout == ""
+        assert folder in outcome.stderr
+
+
+def test_an_interruption_says_how_to_go_on(
+    nc: Any, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nc_core.datasets.prepare.prepare_dataset", interrupted)
+    outcome = nc("data", "prepare", "mnist")
+    assert outcome.exit_code == ExitCode.INTERRUPTED
+    assert "run the same command again" in outcome.stderr
+
+
+def test_own_files_and_unknown_names_are_refused(nc: Any, data: Path) -> None:
+    outcome = nc("data", "prepare", "folder")
+    assert outcome.exit_code == ExitCode.USAGE
+    assert "nothing to prepare" in outcome.stderr
+    outcome = nc("data", "prepare", "minst")
+    assert outcome.exit_code == ExitCode.PLUGIN
+    assert "mnist" in outcome.stderr
+    assert nc("data", "prepare").exit_code == ExitCode.USAGE
+
+
+def test_every_help_page_ends_with_an_example(nc: Any) -> None:
+    for command in ((), ("prepare",), ("verify",), ("path",)):
+        page = nc("data", *command, "--help").stdout
+        assert "Example" in page.strip().splitlines()[-2] + page.strip().splitlines()[-3]
+        assert page.strip().splitlines()[-1].lstrip().startswith(("nc data", "ls $(nc data"))

@@ -1,0 +1,1 @@
+"""Built-in sources: official test sets, image folders, NumPy files."""

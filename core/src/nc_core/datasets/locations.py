@@ -1,0 +1,37 @@
+"""Where data live on disk: ``$NC_DATA``, or the platform's cache directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nc_core.errors import DataError
+
+__all__ = ["data_folder", "dataset_folder", "not_prepared"]
+
+
+def data_folder() -> Path:
+    """The folder that holds all data: ``$NC_DATA``, by default the user's cache directory.
+
+    It need not exist yet.
+    """
+    chosen = os.environ.get("NC_DATA")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("nc", appauthor=False))
+
+
+def dataset_folder(name: str) -> Path:
+    """The folder of one dataset, directly below :func:`data_folder`."""
+    return data_folder() / name
+
+
+def not_prepared(name: str, path: Path) -> DataError:
+    """The error for a dataset whose official files are not there."""
+    return DataError(
+        f"dataset '{name}' is not prepared: {path} does not exist",
+        f"nc data prepare {name}   (or, with files that you have: "
+        f"nc data prepare {name} --from FOLDER)",
+    )

@@ -1,0 +1,172 @@
+"""Arrays in ``.npy`` and ``.npz`` files: memory-mapped where possible, never unpickled.
+
+The header is read and checked here before anything is allocated or mapped: an array of
+Python objects, a size that the file does not have, or an unknown type is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from nc_core.errors import DataError, UsageError
+from nc_core.files import describe_os_error
+
+__all__ = ["load_npy", "load_npz"]
+
+_USUAL_KEYS = ("data", "images", "x")
+_NUMERIC_KINDS = "biuf"
+# A compressed array cannot be mapped and must fit in memory.
+_MOST_LOADED_BYTES = 4 << 30
+_LOCAL_HEADER = struct.Struct("<26xHH")
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a ``.npy`` header declares, and the bytes that it takes itself."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    length: int
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def load_npy(path: Path) -> NDArray[Any]:
+    """Map the array of a ``.npy`` file.
+
+    Returns:
+        read-only, numeric or bool, of any shape with at least one sample.
+
+    Raises:
+        DataError: missing, damaged, empty, or holding Python objects or another type that is
+            not numeric.
+    """
+    try:
+        with path.open("rb") as file:
+            header = _read_header(file, str(path))
+        found = path.stat().st_size - header.length
+        if found != header.nbytes:
+            raise DataError(f"{path}: declares {header.nbytes:,} bytes of data, holds {found:,}")
+        return _map(path, header, offset=header.length)
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+
+
+def load_npz(path: Path, key: str | None = None) -> tuple[str, NDArray[Any]]:
+    """Load one array of a ``.npz`` archive: mapped if it is stored, read if it is compressed.
+
+    Mapping reads nothing in advance, so the archive's checksum is compared for compressed
+    arrays only.
+
+    Args:
+        path: the archive.
+        key: name of the array; None for the only one, or the one of a usual name (``data``,
+            ``images``, ``x``).
+
+    Returns:
+        name of the array, and the array: read-only, numeric or bool.
+
+    Raises:
+        DataError: as :func:`load_npy`, or a failing checksum.
+        UsageError: no such array, or several to choose from.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            key = _choose_key(path, archive, key)
+            return key, _load_member(path, archive, key)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: damaged, or not an .npz archive: {_one_line(error)}") from error
+    except (zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
+        raise DataError(f"{path}: damaged archive: {_one_line(error)}") from error
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+
+
+def _choose_key(path: Path, archive: zipfile.ZipFile, key: str | None) -> str:
+    keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    if not keys:
+        raise DataError(f"{path}: no array in this archive")
+    if key is None:
+        usual = keys if len(keys) == 1 else [name for name in _USUAL_KEYS if name in keys]
+        if not usual:
+            raise UsageError(f"{path}: several arrays: {', '.join(keys)}", "choose with ?key=NAME")
+        return usual[0]
+    if key not in keys:
+        raise UsageError(f"{path}: no array '{key}'", f"there are: {', '.join(keys)}")
+    return key
+
+
+def _load_member(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    info = archive.getinfo(f"{key}.npy")
+    label = f"{path}[{key}]"
+    with archive.open(info) as member:
+        header = _read_header(member, label)
+        found = info.file_size - header.length
+        if found != header.nbytes:
+            raise DataError(f"{label}: declares {header.nbytes:,} bytes of data, holds {found:,}")
+        if info.compress_type == zipfile.ZIP_STORED:
+            return _map(path, header, _data_offset(path, info) + header.length)
+        if header.nbytes > _MOST_LOADED_BYTES:
+            raise DataError(
+                f"{label}: a compressed array of {header.nbytes:,} bytes",
+                "save it with numpy.savez, uncompressed: then it need not fit in memory",
+            )
+        data = member.read()
+    if len(data) != header.nbytes:
+        raise DataError(f"{label}: declares {header.nbytes:,} bytes of data, holds {len(data):,}")
+    flat = np.frombuffer(data, header.dtype)
+    return flat.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _read_header(file: IO[bytes], label: str) -> _Header:
+    try:
+        version = npy.read_magic(file)
+        if version[0] not in (1, 2, 3):
+            raise DataError(f"{label}: a NumPy array of unknown format version {version[0]}")
+        if version[0] == 1:
+            shape, fortran, dtype = npy.read_array_header_1_0(file)
+        else:
+            shape, fortran, dtype = npy.read_array_header_2_0(file)
+    except (ValueError, tokenize.TokenError) as error:
+        raise DataError(f"{label}: not a NumPy array: {_one_line(error)}") from error
+    if dtype.hasobject:
+        raise DataError(
+            f"{label}: holds Python objects, which only unpickling could read",
+            "save it as an array of numbers",
+        )
+    if dtype.kind not in _NUMERIC_KINDS:
+        raise DataError(f"{label}: samples of type {dtype}, which is not numeric")
+    if 0 in shape:
+        raise DataError(f"{label}: an array of shape {shape} has no samples")
+    return _Header(shape, fortran, dtype, file.tell())
+
+
+def _map(path: Path, header: _Header, offset: int) -> NDArray[Any]:
+    order: Any = "F" if header.fortran else "C"
+    return np.memmap(path, header.dtype, "r", offset, header.shape, order)
+
+
+def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where the bytes of a stored member begin: behind its local header of varying length."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    return int(info.header_offset + _LOCAL_HEADER.size + name + extra)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or "it ends early"

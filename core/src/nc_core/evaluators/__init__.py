@@ -1,0 +1,1 @@
+"""Built-in evaluators: measured rates, and classical codecs to compare with."""
