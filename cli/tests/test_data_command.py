@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,6 @@ MNIST = (
     "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
     "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
 )  # fmt: skip
-
-
-@pytest.fixture
-def shared() -> Path:
-    """Folder with real data; skips where it is not there."""
-    repository = Path(__file__).resolve().parents[2]
-    folder = Path(os.environ.get("NC_TEST_SHARED", repository.parent / "shared"))
-    if not folder.is_dir():
-        pytest.skip("no test data: set NC_TEST_SHARED")
-    return folder
 
 
 @pytest.fixture

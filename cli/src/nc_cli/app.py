@@ -7,6 +7,7 @@ Every error that a user can cause ends in one or two lines on standard error and
 from __future__ import annotations
 
 import os
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -76,6 +77,7 @@ class Application(LazyGroup):
             code = _report(error, session.debug)
         except (NcError, click.ClickException, OSError) as error:
             code = _report(error, session.debug)
+            _drop_output_that_cannot_be_written()
         sys.exit(code)
 
     def _run(self, *args: Any, **settings: Any) -> Any:
@@ -150,6 +152,17 @@ def main() -> None:
     sys.excepthook = show_exception
     warnings.showwarning = show_warning
     root.main(obj=session)
+
+
+def _drop_output_that_cannot_be_written() -> None:
+    """Keep Python from trying again at exit, which would end in exit code 120."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _report(error: BaseException, debug: bool) -> int:

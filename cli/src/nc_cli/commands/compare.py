@@ -91,8 +91,8 @@ def command(
 
     plugins = current_session().plugins
     codecs = find_codecs(codec_names)
-    subject = find_subject(inputs, dataset, limit, plugins)
     models = [load_model(name, plugins) for name in dict.fromkeys(model_names)]
+    subject = find_subject(inputs, dataset, limit, plugins)
     figure = None if plot is None else FigureFile(plot, force)
     with OutputFolder(out, subject, [model.name for model in models], force) as folder:
         with _steps() as report:
