@@ -39,7 +39,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type annotations, strictly."""
-    install(session, "mypy", "./core[plots]", "./cli")
+    install(session, "mypy", "types-PyYAML", "./core[torch,plots]", "./cli")
     session.run("mypy", "core/src", "cli/src")
 
 

@@ -173,7 +173,11 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
     environment = dict(os.environ, NUMBA_CACHE_DIR=os.devnull + "/x")
     done = nc(
-        "compress", tmp_path / "a.png", code=ExitCode.DATA, preexec_fn=small_files, env=environment
+        "compress",
+        tmp_path / "a.png",
+        code=ExitCode.FAILED,
+        preexec_fn=small_files,
+        env=environment,
     )
     assert b"too large" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png"]

@@ -45,6 +45,12 @@ def test_a_misspelt_command_gets_a_suggestion_from_the_table() -> None:
     assert "no such command 'mesure'; did you mean 'measure'?" in result.stderr
 
 
+def test_an_option_of_a_paper_takes_away_only_its_own_spelling() -> None:
+    own = click.Option(["--verbose"], is_flag=True)
+    extended = with_common_options(click.Command("own", params=[own]))
+    assert [option.opts for option in extended.params] == [["--verbose"], ["-v"], ["--debug"]]
+
+
 def test_common_options_are_added_to_copies_only() -> None:
     inner = click.Command("inner")
     outer = click.Group("outer", commands={"inner": inner})

@@ -25,7 +25,7 @@ from nc_core.specs import (
     RemoteFile,
 )
 
-KINDS = ("datasets", "models", "coders", "evaluators", "papers")
+KINDS = ("datasets", "models", "coders", "evaluators", "papers", "recipes")
 
 
 class Provides:
@@ -78,7 +78,13 @@ class Provides:
     def nc_commands(self) -> list[CommandSpec]:
         paper = Reference("A. Author", "A title", "2401.00001")
         return [
-            CommandSpec(name="vae", summary="The paper.", target="nowhere:command", reference=paper)
+            CommandSpec(
+                name="vae",
+                summary="The paper.",
+                target="nowhere:command",
+                reference=paper,
+                recipes=("vae-small", "vae-large"),
+            )
         ]
 
 
@@ -109,7 +115,31 @@ def test_everything_is_listed_in_sections(nc) -> None:
         "\n"
         "Papers\n"
         "  vae         The paper.\n"
+        "\n"
+        "Recipes\n"
+        "  vae-small   The paper.\n"
+        "  vae-large   The paper.\n"
     )
+
+
+def test_recipes_are_listed_one_by_one_with_their_paper(nc) -> None:
+    lines = nc("list", "recipes").stdout.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["name", "paper", "from"],
+        ["vae-small", "vae", "nc-vae"],
+        ["vae-large", "vae", "nc-vae"],
+    ]
+    documents = nc("list", "recipes", "--json").json()["recipes"]
+    assert [(d["name"], d["paper"]) for d in documents] == [
+        ("vae-small", "vae"),
+        ("vae-large", "vae"),
+    ]
+
+
+def test_a_wrong_kind_is_named_without_the_brackets_of_the_usage_line(nc) -> None:
+    outcome = nc("list", "things")
+    assert outcome.exit_code == ExitCode.USAGE
+    assert "invalid value for KIND" in outcome.stderr
 
 
 @pytest.mark.parametrize(
@@ -156,9 +186,10 @@ def test_json_has_every_kind_and_field(nc) -> None:
         "models": {"abilities", "pretrained"},
         "coders": {"words", "max_precision_bits"},
         "evaluators": {"needs", "metrics"},
-        "papers": set(),
+        "papers": {"recipes"},
+        "recipes": {"paper"},
     }
-    for kind, [record] in document.items():
+    for kind, [record, *_] in document.items():
         assert set(record) == common | own[kind]
         assert (record["provider"], record["version"]) == ("nc-vae", "1.2")
     assert document["models"][0]["pretrained"] == [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nc_core.container import ContainerReader, ContainerWriter, chunk_size, whole_chunks
-from nc_core.errors import CorruptFileError
+from nc_core.errors import CorruptFileError, UsageError
 
 HEADER = {"model": "m", "name": "ünïcode", "n": 3}
 CHUNKS = [(b"CODE", b"abc"), (b"ICCP", b""), (b"CODE", bytes(range(256)))]
@@ -93,12 +93,15 @@ def test_a_header_that_is_no_json_object_is_refused(json: bytes) -> None:
 def test_whole_chunks_of_an_unfinished_file_are_found(cut: int) -> None:
     data = container()
     file = io.BytesIO(data[: cut % (len(data) + 1)])
-    found = whole_chunks(file, HEADER)
-    if found is not None:
-        assert found == CHUNKS[: len(found)]
-        start = file.tell() - sum(chunk_size(payload) for _, payload in found)
-        assert data[start:].startswith(b"CODE" if found else b"")
+    found = []
+    for kind, payload in whole_chunks(file, HEADER):
+        found.append((kind, payload))
+        assert data[: file.tell()][-4 - len(payload) : -4] == payload
+        start = file.tell() - chunk_size(payload)
+        assert data[start:].startswith(kind)
+    assert found == CHUNKS[: len(found)]
 
 
 def test_an_unfinished_file_of_another_header_is_not_used() -> None:
-    assert whole_chunks(io.BytesIO(container()), {"model": "other"}) is None
+    with pytest.raises(UsageError, match="another input"):
+        next(whole_chunks(io.BytesIO(container()), {"model": "other"}))

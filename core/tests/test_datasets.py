@@ -95,6 +95,7 @@ def test_unknown_names_splits_and_options_are_usage_errors_with_near_matches(dat
     "text",
     [
         "mnist:test?seed", "mnist:test?seed=", "mnist:test?seed=-1", "mnist:test?seed=x",
+        "mnist:test?binarize=random&seed=4294967296", f"mnist:test?seed={'9' * 5000}",
         "mnist:test?seed=1&seed=2", "folder:", "folder", "/some/photos", "",
     ],
 )  # fmt: skip
@@ -329,7 +330,8 @@ def test_large_arrays_are_mapped_and_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "layout"),
     [((8, 8), "hw"), ((8, 8, 3), "hwc"), ((3, 8, 8), "chw"), ((3, 8, 4), "hwc"),
-     ((8, 8, 1), "hwc"), ((784,), "none"), ((5, 8, 8), "none"), ((2, 2, 2, 2), "none")],
+     ((8, 8, 1), "hwc"), ((8, 8, 2), "hwc"), ((2, 8, 8), "chw"),
+     ((784,), "none"), ((5, 8, 8), "none"), ((2, 2, 2, 2), "none")],
 )  # fmt: skip
 def test_layouts_are_guessed_from_shapes(shape: tuple[int, ...], layout: str) -> None:
     assert guess_layout(shape) == layout
@@ -433,6 +435,39 @@ def test_arrays_that_are_no_rows_of_numbers_are_refused(
     for kind in ("npy", "npz"):
         with pytest.raises(DataError, match=reason):
             open_dataset(f"{kind}:{tmp_path / 'x'}.{kind}")
+
+
+@pytest.mark.parametrize("shape", ["(-2, -8)", "(True, 16)", "(1,) * 70", str((1,) * 70)])
+def test_a_header_with_a_shape_that_is_none_is_refused(tmp_path: Path, shape: str) -> None:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    data = b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + bytes(16)
+    (tmp_path / "x.npy").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", data)
+    for name in ("npy:x.npy", "npz:x.npz"):
+        kind, _, file = name.partition(":")
+        with pytest.raises(DataError, match=rf"{file}.*not a NumPy array"):
+            open_dataset(f"{kind}:{tmp_path / file}")
+
+
+def test_a_stored_member_that_reaches_beyond_its_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, data=np.zeros((4, 1000), np.uint8))
+    data = bytearray(path.read_bytes())
+    sizes = (4128).to_bytes(4, "little")
+    with zipfile.ZipFile(path) as archive:
+        (info,) = archive.infolist()
+    assert info.file_size == 4128
+    directory = data.rindex(b"PK\x01\x02")
+    larger = (1 << 20) + 128
+    for place in (20, 24):
+        assert data[directory + place : directory + place + 4] == sizes
+        data[directory + place : directory + place + 4] = larger.to_bytes(4, "little")
+    shape = data.index(b"(4, 1000)")
+    data[shape : shape + 15] = b"(1024, 1024), }"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.npz\[data\]: damaged archive: it ends early"):
+        open_dataset(f"npz:{path}")
 
 
 def test_an_array_shorter_or_longer_than_its_header_is_refused(tmp_path: Path) -> None:

@@ -52,3 +52,12 @@ def test_a_name_without_likeness_gets_no_suggestion() -> None:
     with pytest.raises(PluginError, match="no coder 'zzz'") as caught:
         choose("coder", "zzz", OFFERS)
     assert caught.value.message == "no coder 'zzz'"
+
+
+def test_without_a_near_match_or_a_hint_the_listing_helps() -> None:
+    with pytest.raises(PluginError) as caught:
+        choose("coder", "zzz", OFFERS, None, "see the list")
+    assert caught.value.hint == "see the list"
+    with pytest.raises(PluginError) as caught:
+        choose("coder", "ranse", OFFERS, None, "see the list")
+    assert caught.value.hint is None

@@ -13,11 +13,13 @@ from nc_core.ans.rans import Rans
 from nc_core.blocks import Tiling, plan_chunks
 from nc_core.container import ContainerReader
 from nc_core.content import Content, check_name
-from nc_core.errors import CorruptFileError, DataError, InterruptedWorkError, NcError, WorkError
+from nc_core.datasets.folder import ImageFiles
+from nc_core.errors import CorruptFileError, DataError, NcError, WorkError
 from nc_core.header import Header, stored_rate
 from nc_core.images import Image, read_image, write_image
 from nc_core.lossless import compress_source, decode_container
-from nc_core.sources import ArraySource, FileSource
+from nc_core.rates import Rate
+from nc_core.sources import ArraySource, DatasetSource, FileSource
 from raw_model import BorrowingModel, RawModel
 
 CODER = Rans()
@@ -144,48 +146,6 @@ def test_an_existing_file_is_replaced_only_by_force(tmp_path: Path) -> None:
     assert path.read_bytes() != b"mine"
 
 
-class _Stopped(RawModel):
-    """Is interrupted at its fourth push."""
-
-    pushes = 0
-
-    def push(self, coder: Any, message: Any, blocks: NDArray[Any]) -> float:
-        self.pushes += 1
-        if self.pushes == 4:
-            raise KeyboardInterrupt
-        return super().push(coder, message, blocks)
-
-
-def test_an_interrupted_job_resumes_at_its_last_whole_chunk(tmp_path: Path) -> None:
-    array = noise(12, 60, 60)
-    compress_source(ArraySource(array), tmp_path / "undisturbed", RawModel(), CODER)
-    path = tmp_path / "x.ncz"
-    with pytest.raises(InterruptedWorkError, match="--resume"):
-        compress_source(ArraySource(array), path, _Stopped(), CODER)
-    assert not path.exists()
-    compress_source(ArraySource(array), path, RawModel(), CODER, resume=True)
-    assert path.read_bytes() == (tmp_path / "undisturbed").read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["undisturbed", "x.ncz"]
-
-
-def test_resuming_with_other_input_of_the_same_shape_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "x.ncz"
-    with pytest.raises(InterruptedWorkError):
-        compress_source(ArraySource(noise(12, 60, 60)), path, _Stopped(), CODER)
-    with pytest.raises(WorkError, match="does not decode"):
-        compress_source(
-            ArraySource(noise(12, 60, 60)), path, RawModel(), CODER, resume=True, verify=False
-        )
-
-
-def test_a_job_stopped_in_its_first_chunk_leaves_nothing(tmp_path: Path) -> None:
-    model = _Stopped()
-    model.pushes = 3
-    with pytest.raises(InterruptedWorkError, match="nothing was written"):
-        compress_source(ArraySource(noise(4, 4)), tmp_path / "x.ncz", model, CODER)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_image_files_keep_pixels_and_metadata(tmp_path: Path) -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     write_image(tmp_path / "a.png", Image(noise(9, 8, 3), b"profile" * 9, exif))
@@ -282,3 +242,46 @@ def test_tiles_cover_an_item_once() -> None:
                     tile.top : tile.top + tile.shape[1], tile.left : tile.left + tile.shape[2]
                 ] += 1
         assert (seen == 1).all()
+
+
+def test_images_of_a_dataset_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = [noise(9, 8), noise(7, 6, 3)]
+    for index, array in enumerate(pixels):
+        write_image(tmp_path / f"{index}.png", Image(array))
+    dataset = ImageFiles("folder:x", sorted(tmp_path.iterdir()))
+    read: list[int] = []
+
+    def counted(path: Path) -> Image:
+        read.append(int(path.stem))
+        return read_image(path)
+
+    monkeypatch.setattr("nc_core.datasets.folder.read_image", counted)
+    source = DatasetSource(dataset)
+    assert read == []
+    assert [source.content[i].shape for i in (0, 1)] == [(9, 8), (7, 6, 3)]
+    assert [np.array_equal(source.load(i)[0], pixels[i]) for i in (0, 1)] == [True, True]
+    assert read == [0, 1]
+
+
+def test_samples_that_cannot_be_coded_are_named() -> None:
+    with pytest.raises(DataError, match=r"float\.npy: samples of type float64"):
+        ArraySource(np.zeros((4, 4)), name="float.npy")
+
+
+def test_a_model_is_not_recommended_to_itself(tmp_path: Path) -> None:
+    source = ArraySource(noise(5, 4, 4), "chw")
+    other, predictive = RawModel(), RawModel()
+    predictive.name = "predictive"
+    for model, hint in ((other, "model 'predictive' codes 1 to 4 channels"), (predictive, None)):
+        with pytest.raises(DataError) as caught:
+            compress_source(source, tmp_path / "x.ncz", model, CODER)
+        assert caught.value.hint == hint
+
+
+def test_a_rate_without_a_bound_is_valid_json() -> None:
+    rate = Rate(
+        items=1, dims=1, pixels=1, total_bits=8, payload_bits=0, initial_bits=0, bound_bits=0.0
+    )
+    assert rate.to_json()["overhead_percent"] is None

@@ -19,9 +19,12 @@ from nc_core.specs import (
     CommandSpec,
     DatasetSpec,
     EvaluatorSpec,
+    Metric,
     ModelSpec,
     Pretrained,
     Provider,
+    Reference,
+    RemoteFile,
     Requirement,
 )
 from nc_core.testing.distributions import write_distribution
@@ -331,7 +334,44 @@ def test_a_string_where_a_tuple_belongs_is_a_row() -> None:
         return [family("vae", abilities="lossless-model")]  # type: ignore[arg-type]
 
     [reason] = reasons(registered(nc_models=nc_models), "nc-test")
-    assert reason == "nc_models: abilities of 'vae' must be a tuple"
+    assert reason == "nc_models failed: TypeError: abilities of 'vae' must be a tuple"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("splits", (1,)),
+        ("files", ("x",)),
+        ("reference", "a text"),
+        ("options", None),
+        ("options", {"seed": 1}),
+        ("requires", ("torch",)),
+        ("licence", None),
+        ("summary", "turns the terminal \x1b[31mred"),
+        ("summary", "two\nlines"),
+        ("target", 3),
+        ("name", None),
+    ],
+)
+def test_a_field_of_another_type_is_refused_where_it_is_written(field: str, value: object) -> None:
+    fields = {"name": "digits", "summary": "digits", "target": "nowhere:open"} | {field: value}
+    with pytest.raises((TypeError, ValueError), match=field.removesuffix("s")):
+        DatasetSpec(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Metric("rate", 3),  # type: ignore[arg-type]
+        lambda: Requirement("torch", ""),
+        lambda: Reference("A. Author", None),  # type: ignore[arg-type]
+        lambda: RemoteFile("x", "https://x", "0" * 64, "12"),  # type: ignore[arg-type]
+        lambda: Pretrained("x", "a\x07bell", "0" * 64),
+    ],
+)
+def test_the_parts_of_a_record_are_checked_too(make: Callable[[], object]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        make()
 
 
 def test_two_records_of_one_name_in_one_distribution_are_a_row() -> None:
@@ -430,7 +470,7 @@ def test_a_hook_that_fails_is_not_blamed_for_names_of_another_kind() -> None:
     manager = registered(nc_coders=nc_coders)
     with pytest.raises(PluginError) as caught:
         manager.find(DatasetSpec, "data")
-    assert caught.value.hint is None
+    assert caught.value.hint == "'nc list datasets' shows what is installed"
 
 
 def test_an_unknown_name_mentions_disabled_plugins(install: Install) -> None:

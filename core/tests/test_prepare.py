@@ -96,7 +96,7 @@ def states(dataset: DatasetSpec) -> list[str]:
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 def test_mnist_is_prepared_from_a_folder_and_opens(
@@ -121,9 +121,18 @@ def test_what_is_right_already_is_not_brought_again(tmp_path: Path, data: Path) 
     assert len(prepare_dataset(spec(), source)) == 2
     before = (data / "toy" / "one.bin").stat().st_mtime_ns
     shutil.rmtree(source)
+    source.mkdir()
     assert prepare_dataset(spec(), source) == []
     assert prepare_dataset(spec()) == []
     assert (data / "toy" / "one.bin").stat().st_mtime_ns == before
+
+
+def test_a_folder_that_does_not_exist_is_an_error_even_when_nothing_is_wanted(
+    tmp_path: Path, data: Path
+) -> None:
+    prepare_dataset(spec(), folder_of(CONTENTS, tmp_path / "have"))
+    with pytest.raises(DataError, match="nope: no such file"):
+        prepare_dataset(spec(), tmp_path / "nope")
 
 
 def test_damaged_and_missing_files_are_told_apart_and_repaired(tmp_path: Path, data: Path) -> None:

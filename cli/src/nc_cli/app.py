@@ -7,7 +7,6 @@ Every error that a user can cause ends in one or two lines on standard error and
 from __future__ import annotations
 
 import os
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -39,7 +38,9 @@ _COMMANDS = {
     "compare": _entry("compare", "Compare models with classical lossless codecs.", "Measurements"),
     "data": _entry("data", "Download and check datasets.", "Data"),
     "list": _entry(
-        "list", "List datasets, models, coders, evaluators and papers.", "Papers and plugins"
+        "list",
+        "List datasets, models, coders, evaluators, papers and recipes.",
+        "Papers and plugins",
     ),
     "run": _entry("run", "Run the commands of a paper.", "Papers and plugins"),
     "plugin": _entry(
@@ -147,6 +148,7 @@ def main() -> None:
     ) -> None:
         warn(str(message))
 
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     sys.excepthook = show_exception

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 
 from nc_cli.console import warn
 from nc_core.comparison import COLUMNS, Comparison
+from nc_core.datasets.items import file_stem
 from nc_core.errors import DataError, MissingDependencyError, UsageError
 from nc_core.files import atomic_write, describe_os_error
-from nc_core.plots import check_suffix, draw_comparison, look, save_figure, write_csv
+from nc_core.plots import check_suffix, draw_comparison, save_figure, write_csv
 from nc_core.sources import DatasetSource, FileSource, Source, expand_inputs
 
 if TYPE_CHECKING:
     from nc_core.plugins import PluginManager
+    from nc_core.protocols import LosslessModel
 
-__all__ = ["FigureFile", "OutputFolder", "Subject", "find_subject"]
+__all__ = ["FigureFile", "OutputFolder", "Subject", "find_models", "find_subject"]
 
 _SAMPLE = "grace_hopper.jpg"
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -74,10 +76,9 @@ def find_subject(
         from nc_core.datasets.opening import open_dataset
 
         opened = open_dataset(dataset, plugins)
-        stem = re.sub(r"[^A-Za-z0-9]+", "-", opened.name).strip("-")[-64:] or "data"
         source = DatasetSource(opened, limit)
         binary = tuple(opened.range) == (0, 1)
-        return Subject(name=opened.name, stem=stem, source=source, binary=binary)
+        return Subject(name=opened.name, stem=file_stem(opened.name), source=source, binary=binary)
     if limit is not None:
         raise UsageError("--limit needs --dataset")
     paths = list(inputs) or [_sample_photograph()]
@@ -89,6 +90,30 @@ def find_subject(
     )
 
 
+def find_models(
+    names: Sequence[str], plugins: PluginManager, *, keep: bool = False
+) -> dict[str, LosslessModel]:
+    """The models, each once, by what file names call them: as typed, or by the name of a file.
+
+    Args:
+        names: registered names, or paths of model files or run directories.
+        plugins: where names are looked up.
+        keep: store models given by their path, so that their files decode.
+    """
+    from nc_core.models import is_model_path, load_model
+
+    found: dict[str, LosslessModel] = {}
+    known: set[str] = set()
+    for name in names:
+        model = load_model(name, plugins, keep=keep)
+        if model.id in known:
+            continue
+        known.add(model.id)
+        label = file_stem(model.name if is_model_path(name) else name)
+        found[f"{label}-{model.id[:8]}" if label in found else label] = model
+    return found
+
+
 class OutputFolder:
     """The folder that keeps results: all of them, or none.
 
@@ -97,7 +122,7 @@ class OutputFolder:
     Args:
         folder: where to keep results; None to keep none.
         subject: what is compared.
-        models: names of the models.
+        models: what to call the models in file names.
         force: replace existing files.
 
     Raises:
@@ -186,8 +211,11 @@ class FigureFile:
         check_suffix(path)
         _refuse_existing(path, force)
         _refuse_existing(path.with_suffix(".csv"), force)
-        with look():
-            self._path = path
+        if importlib.util.find_spec("matplotlib") is None:
+            raise MissingDependencyError(
+                "figures need matplotlib, which is not installed", "pip install 'nc-core[plots]'"
+            )
+        self._path = path
 
     def draw(self, comparison: Comparison) -> None:
         """Draw and save, with the data beside it."""

@@ -119,8 +119,13 @@ def with_common_options(command: click.Command) -> click.Command:
     that a command gives to these spellings.
     """
     extended = copy.copy(command)
-    taken = {spelling for option in command.params for spelling in option.opts}
-    extended.params = [*command.params, *(o for o in common_options() if not taken & {*o.opts})]
+    taken = {
+        spelling for option in command.params for spelling in (*option.opts, *option.secondary_opts)
+    }
+    added = common_options()
+    for option in added:
+        option.opts = [spelling for spelling in option.opts if spelling not in taken]
+    extended.params = [*command.params, *(option for option in added if option.opts)]
     if isinstance(extended, click.Group) and not isinstance(extended, LazyGroup):
         commands = extended.commands.items()
         extended.commands = {name: with_common_options(child) for name, child in commands}

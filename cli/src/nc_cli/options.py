@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 __all__ = [
+    "FilePath",
     "coder",
     "common_options",
     "dataset",
+    "dataset_name",
     "examples",
     "force",
+    "inputs",
     "json_output",
     "limit",
     "model",
@@ -90,16 +93,37 @@ def limit() -> Callable[[_Command], _Command]:
 
 def out(metavar: str, help_text: str, *, required: bool = False) -> Callable[[_Command], _Command]:
     """``-o/--out``, passed as ``out: Path | None``; commands may read ``-`` as standard output."""
-    from pathlib import Path
-
     return click.option(
         "-o",
         "--out",
-        type=click.Path(path_type=Path, allow_dash=True),
+        type=FilePath(),
         required=required,
         metavar=metavar,
         help=help_text,
     )
+
+
+class FilePath(click.Path):
+    """A path; an empty one, which would mean the current folder, is refused.
+
+    That a file cannot be read is left to whoever opens it: an error of data, not of usage.
+    """
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        from pathlib import Path
+
+        super().__init__(path_type=Path, readable=False, allow_dash=True, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, as :class:`click.Path` makes it."""
+        if value == "":
+            self.fail("an empty path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def inputs() -> Callable[[_Command], _Command]:
+    """The arguments ``[INPUT]...``, passed as ``inputs: tuple[Path, ...]``."""
+    return click.argument("inputs", metavar="[INPUT]...", nargs=-1, type=FilePath())
 
 
 def verify() -> Callable[[_Command], _Command]:
@@ -121,9 +145,10 @@ def model(
         default=default,
         show_default=default is not None,
         required=required,
-        metavar="NAME",
+        metavar="NAME|PATH",
         shell_complete=_complete(_model_names),
-        help=help_text or "Model to use; 'nc list models' shows them.",
+        help=help_text
+        or "Model to use: a name ('nc list models' shows them), a model file or a run directory.",
     )
 
 
@@ -148,6 +173,11 @@ def dataset(*, required: bool = False) -> Callable[[_Command], _Command]:
         shell_complete=_complete(_dataset_names),
         help="Dataset to use; 'nc list datasets' shows them and their splits.",
     )
+
+
+def dataset_name() -> Callable[[_Command], _Command]:
+    """The argument NAME, passed as ``name: str``: a dataset that has official files."""
+    return click.argument("name", metavar="NAME", shell_complete=_complete(_official_names))
 
 
 def common_options() -> list[click.Option]:
@@ -215,3 +245,9 @@ def _dataset_names(session: Session) -> Iterable[str]:
     from nc_core.specs import DatasetSpec
 
     return (spec.name for spec in session.plugins.specs(DatasetSpec))
+
+
+def _official_names(session: Session) -> Iterable[str]:
+    from nc_core.specs import DatasetSpec
+
+    return (spec.name for spec in session.plugins.specs(DatasetSpec) if spec.files)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import click
 
-from nc_core.errors import ExitCode, NcError
+from nc_core.errors import ExitCode, InterruptedWorkError, NcError
 
 __all__ = ["Report", "explain"]
+
+_OPTIONAL = re.compile(r"'\[([A-Z]+)\](?:\.\.\.)?'")  # an argument as usage lines show it
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ def explain(error: BaseException) -> Report:
     An interruption is explained by what the interrupted command says about it: the argument of
     its ``KeyboardInterrupt``, or notes added to it (how to resume).
     """
+    if isinstance(error, InterruptedWorkError):  # the user's wish, not an error
+        return Report(error.message, error.hint, error.exit_code)
     if isinstance(error, NcError):
         return Report(f"error: {error.message}", error.hint, error.exit_code)
     if isinstance(error, click.Abort | KeyboardInterrupt):
@@ -59,6 +64,7 @@ def _interruption(error: BaseException) -> Report:
 def _usage_error(error: click.ClickException) -> Report:
     """What click found wrong in the command line, in our form."""
     message = " ".join(error.format_message().split()).removesuffix(".")
+    message = _OPTIONAL.sub(r"\1", message)
     message = f"error: {_lower_first(message)}"
     if isinstance(error, click.FileError):
         return Report(message, None, ExitCode.DATA)

@@ -15,9 +15,12 @@ from nc_core.content import Content, Item
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Tile", "Tiling", "cut", "from_planes", "plan_chunks", "to_planes"]
+__all__ = [
+    "Tile", "Tiling", "cut", "fewest_chunks", "from_planes", "plan_chunks", "to_planes",
+]  # fmt: skip
 
 _FREE_SIDE = 1024
+_MAX_TILES = 1 << 16  # of a chunk: bounds memory where tiles have hardly any pixels
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Tiling:
         tile_width = _even_part(width, min(_FREE_SIDE, self.pixels))
         return _even_part(height, self.pixels // tile_width), tile_width
 
+    def count(self, height: int, width: int) -> int:
+        """Number of tiles of an item."""
+        tile_height, tile_width = self.sides(height, width)
+        return -(-height // tile_height) * -(-width // tile_width)
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -60,13 +68,16 @@ class Tile:
 
 
 def plan_chunks(content: Content, tiling: Tiling) -> Iterator[list[Tile]]:
-    """The tiles of each chunk: consecutive, of one shape and dtype, at most ``tiling.pixels``."""
+    """The tiles of each chunk: consecutive, of one shape and dtype.
+
+    A chunk has at most ``tiling.pixels`` pixels, or one tile of more, and at most 2**16 tiles.
+    """
     chunk: list[Tile] = []
     room = 0
     for index in range(len(content)):
         for tile in _tiles(index, content[index], tiling):
             fits = chunk and tile.shape == chunk[0].shape and tile.dtype == chunk[0].dtype
-            if not fits or tile.pixels > room:
+            if not fits or tile.pixels > room or len(chunk) == _MAX_TILES:
                 if chunk:
                     yield chunk
                 chunk, room = [], tiling.pixels
@@ -74,6 +85,18 @@ def plan_chunks(content: Content, tiling: Tiling) -> Iterator[list[Tile]]:
             room -= tile.pixels
     if chunk:
         yield chunk
+
+
+def fewest_chunks(content: Content, tiling: Tiling) -> int:
+    """A number of chunks that the plan has at least, without making it."""
+    times = len(content) // len(content.items)
+    tiles = pixels = 0
+    for item in content.items:
+        _, height, width = item.planes
+        tiles += times * tiling.count(height, width)
+        pixels += times * height * width
+    most_pixels = max(tiling.pixels, tiling.height * tiling.width)
+    return max(-(-tiles // _MAX_TILES), -(-pixels // most_pixels))
 
 
 def to_planes(pixels: NDArray[Any], item: Item) -> NDArray[Any]:

@@ -1,27 +1,26 @@
-"""One chunk: blocks of one shape on one message, and a pool of threads that codes many."""
+"""One chunk: blocks of one shape on one message."""
 
 from __future__ import annotations
 
+import math
 import struct
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.ans.message import Message
-from nc_core.errors import CorruptFileError
+from nc_core.errors import CorruptFileError, WorkError
 from nc_core.header import Header
 from nc_core.protocols import Coder, LosslessModel
 
-__all__ = ["ChunkCost", "chunk_cost", "decode_chunk", "encode_chunk", "in_order"]
+__all__ = ["CODE", "ChunkCost", "chunk_cost", "decode_chunk", "encode_chunk"]
+
+CODE = b"CODE"
+"""Type of a chunk that holds blocks."""
 
 _PREAMBLE = struct.Struct("<Id")  # low-water mark of the message, the model's bits
-_Task = TypeVar("_Task")
-_Result = TypeVar("_Result")
 
 
 def encode_chunk(
@@ -68,8 +67,10 @@ def decode_chunk(
         for start, end in reversed(_groups(len(blocks), header.group)):
             group = (end - start, *shape[1:])
             blocks[start:end] = model.pop(coder, message, group, blocks.dtype)
-    except CorruptFileError as error:
-        raise CorruptFileError(f"{header.file}: damaged: {error.message}") from error
+    except (CorruptFileError, WorkError, ValueError) as error:
+        # Bits-back coding pushes inside of pop, and what it pushes comes from the file.
+        reason = str(error).partition("\n")[0]
+        raise CorruptFileError(f"{header.file}: damaged: {reason}") from error
     if not message.is_initial():
         raise CorruptFileError(f"{header.file}: damaged, a message does not end where it began")
     return blocks
@@ -106,32 +107,10 @@ def chunk_cost(payload: bytes, header: Header) -> ChunkCost:
     low_water, bound = _PREAMBLE.unpack_from(payload)
     if low_water > header.initial_words:
         raise CorruptFileError(f"{header.file}: damaged, a chunk borrows from nothing")
+    if not math.isfinite(bound):
+        raise CorruptFileError(f"{header.file}: damaged, a chunk has an impossible code length")
     words = (len(payload) - _PREAMBLE.size) // 4
     return ChunkCost(32 * words, 32 * (header.initial_words - low_water), bound)
-
-
-def in_order(
-    function: Callable[[_Task], _Result], tasks: Iterable[_Task], threads: int
-) -> Iterator[_Result]:
-    """Results of ``function`` over ``tasks`` in order, computed ``threads`` at a time.
-
-    Holds at most ``threads + 1`` results, so memory stays bounded however long the job.
-    """
-    if threads <= 1:
-        yield from map(function, tasks)
-        return
-    pending: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for task in tasks:
-                pending.append(pool.submit(function, task))
-                if len(pending) > threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def _groups(count: int, group: int | None) -> list[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +104,8 @@ class Comparison:
             "raw_bytes": self.raw_bytes,
             "input_bytes": self.input_bytes,
             "rows": [
-                dict(zip(COLUMNS, cells, strict=True)) | {"rate": _rate_json(row.rate)}
+                dict(zip(COLUMNS, cells, strict=True))
+                | {"rate": None if row.rate is None else row.rate.to_json()}
                 for row, cells in zip(self.rows, self.table(), strict=True)
             ],
         }
@@ -225,16 +225,6 @@ def _our_row(model: LosslessModel, coder: Coder, rate: Rate, path: Path | None) 
         file=None if path is None else path.name,
         rate=rate,
     )
-
-
-def _rate_json(rate: Rate | None) -> dict[str, Any] | None:
-    if rate is None:
-        return None
-    # JSON has no NaN, which an overhead over a bound of 0 bits is.
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in rate.to_json().items()
-    }
 
 
 def _row(codec: StreamCodec | ImageCodec, result: ClassicalResult) -> Row:

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from nc_core.errors import CorruptFileError
+from nc_core.errors import CorruptFileError, UsageError
 
 __all__ = ["SIGNATURE", "VERSION", "ContainerReader", "ContainerWriter", "whole_chunks"]
 
@@ -145,26 +145,33 @@ class ContainerReader:
         return chunk
 
 
-def whole_chunks(file: BinaryIO, header: Mapping[str, Any]) -> list[tuple[bytes, bytes]] | None:
+def whole_chunks(file: BinaryIO, header: Mapping[str, Any]) -> Iterator[tuple[bytes, bytes]]:
     """The undamaged chunks at the front of an unfinished container with that header.
 
-    Returns:
-        type and payload of each, the file left right behind them; None if the header is
-        another one, so that nothing of the file can be used.
+    Args:
+        file: open for reading; stands right behind a chunk when that is yielded.
+        header: plain JSON data.
+
+    Yields:
+        type and payload of each; nothing where the file ends inside its header.
+
+    Raises:
+        UsageError: the file has another header, so nothing of it can be used.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = _encode_header(header)
-    if file.read(len(head)) != head:
-        return None
-    chunks: list[tuple[bytes, bytes]] = []
+    found = file.read(len(head))
+    if not head.startswith(found):
+        raise UsageError(
+            "what was left to resume belongs to another input, model or version",
+            "run the command without --resume",
+        )
     while True:
-        offset = file.tell()
-        chunk = _next_chunk(file, size - offset)
+        chunk = _next_chunk(file, size - file.tell())
         if chunk is None or chunk[0] == _FOOTER:
-            file.seek(offset)
-            return chunks
-        chunks.append(chunk)
+            return
+        yield chunk
 
 
 def chunk_size(payload: bytes) -> int:

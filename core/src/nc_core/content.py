@@ -14,13 +14,18 @@ from typing import Any, Literal
 
 from nc_core.errors import CorruptFileError, DataError
 
-__all__ = ["Content", "Item", "check_name", "restored_name"]
+__all__ = ["Content", "Item", "check_name", "checked_text", "restored_name"]
 
 _DTYPES = ("uint8", "uint16")
 _LAYOUTS = ("hw", "hwc", "chw", "none")
 _MAX_SIDE = 1 << 31
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|[\ud800-\udfff]')
+# Control characters, line separators, and what reverses the direction of the text around it:
+# a terminal obeys them.
+_UNSAFE = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSAFE_TEXT = re.compile(f"[{_UNSAFE}]")
+_FORBIDDEN = re.compile(f'[{_UNSAFE}/\\\\:*?"<>|]')
+_LONGEST_TEXT = 255
 
 
 @dataclass(frozen=True)
@@ -147,14 +152,16 @@ class Content:
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Content:
         if data["kind"] == "array":
-            layout, shape = _text(data["layout"]), _shape(data["shape"])
+            layout, shape = checked_text(data["layout"]), _shape(data["shape"])
             repeated = layout not in _LAYOUTS
             item = Item(
                 shape[1:] if repeated else shape,
-                _text(data["dtype"]),
+                checked_text(data["dtype"]),
                 layout.removeprefix("n") if repeated else layout,
             )
-            content = cls("array", (item,), shape[0] if repeated else None, _text(data["name"]))
+            content = cls(
+                "array", (item,), shape[0] if repeated else None, checked_text(data["name"])
+            )
         elif data["kind"] == "images":
             content = cls("images", tuple(_image_item(entry) for entry in data["items"]))
         else:
@@ -171,21 +178,27 @@ class Content:
         if not self.items or self.dims == 0:
             raise DataError("nothing to compress: there are no samples")
         for item in self.items:
+            label = item.name or self.name
             if item.dtype not in _DTYPES:
-                raise DataError(f"samples of type {item.dtype}; only {_list(_DTYPES)} can be coded")
+                raise DataError(
+                    f"{label}: samples of type {item.dtype}; only {_list(_DTYPES)} can be coded"
+                )
             rank = {"hw": 2, "hwc": 3, "chw": 3}.get(item.layout, len(item.shape))
             if item.layout not in _LAYOUTS or len(item.shape) != rank:
-                raise DataError(f"shape {item.shape} does not fit the layout '{item.layout}'")
+                raise DataError(
+                    f"{label}: shape {item.shape} does not fit the layout '{item.layout}'"
+                )
         names = self.file_names
         for name in [*names, *(item.name for item in self.items if item.name is not None)]:
             check_name(name)
-        if len({name.casefold() for name in names}) < len(names):
-            twice = next(n for i, n in enumerate(names) if n.casefold() in
-                         {m.casefold() for m in names[:i]})  # fmt: skip
-            raise DataError(
-                f"{twice}: two inputs would be restored under this name",
-                "compress them into separate files, or rename one",
-            )
+        seen: set[str] = set()
+        for name in names:
+            if name.casefold() in seen:
+                raise DataError(
+                    f"{name}: two inputs would be restored under this name",
+                    "compress them into separate files, or rename one",
+                )
+            seen.add(name.casefold())
 
 
 def check_name(name: str) -> None:
@@ -194,15 +207,18 @@ def check_name(name: str) -> None:
     Raises:
         DataError: a separator, a reserved or hidden-special name, a control character.
     """
-    bad = (
-        name in {"", ".", ".."}
-        or _FORBIDDEN.search(name)
-        or _RESERVED.fullmatch(name)
-        or name[-1] in ". "
-        or len(name.encode(errors="replace")) > 255
-    )
-    if bad:
-        raise DataError(f"{name!r}: not a portable file name", "rename the input first")
+    forbidden = _FORBIDDEN.search(name)
+    if forbidden:
+        fault = f"a file name with {forbidden[0]!r}, which not every system allows"
+    elif name in {"", ".", ".."} or _RESERVED.fullmatch(name):
+        fault = "a file name that some system reserves"
+    elif name[-1] in ". ":
+        fault = f"a file name that ends in {name[-1]!r}, which not every system allows"
+    elif len(name.encode()) > 255:
+        fault = "a file name of more than 255 bytes"
+    else:
+        return
+    raise DataError(f"{name!r}: {fault}", "rename the input first")
 
 
 def restored_name(name: str) -> str:
@@ -213,12 +229,20 @@ def restored_name(name: str) -> str:
 def _image_item(entry: Mapping[str, Any]) -> Item:
     shape = _shape(entry["shape"])
     layout = "hw" if len(shape) == 2 else "hwc"
-    return Item(shape, _text(entry["dtype"]), layout, _text(entry["name"]))
+    return Item(shape, checked_text(entry["dtype"]), layout, checked_text(entry["name"]))
 
 
-def _text(value: Any) -> str:
+def checked_text(value: Any) -> str:
+    """A string that was read from a file, safe to show.
+
+    Raises:
+        TypeError: no string.
+        ValueError: control characters in it, or very long.
+    """
     if not isinstance(value, str):
         raise TypeError(value)
+    if len(value) > _LONGEST_TEXT or _UNSAFE_TEXT.search(value):
+        raise ValueError(value)
     return value
 
 

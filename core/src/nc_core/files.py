@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the folders and errors that go with them."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,15 +10,70 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from nc_core.errors import DataError
+from nc_core.errors import DataError, NcError, WorkError
 
-__all__ = ["atomic_write", "describe_os_error"]
+__all__ = ["atomic_write", "check_target", "describe_os_error", "made_folder"]
+
+_NO_ROOM = frozenset(
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)
+)
 
 
-def describe_os_error(error: OSError, path: Path | str) -> DataError:
-    """A one-line error that names the file and the system's reason."""
+def describe_os_error(error: OSError, path: Path | str) -> NcError:
+    """A one-line error that names the file and the system's reason.
+
+    Returns:
+        WorkError where there is no room left for output; DataError for everything else.
+    """
     reason = error.strerror or str(error)
-    return DataError(f"{path}: {reason[:1].lower()}{reason[1:]}")
+    kind = WorkError if error.errno in _NO_ROOM else DataError
+    return kind(f"{path}: {reason[:1].lower()}{reason[1:]}")
+
+
+def check_target(path: Path, *, force: bool, elsewhere: str = "") -> None:
+    """Refuse a file that must not be replaced, before any work is done for it.
+
+    Args:
+        path: file to make.
+        force: replace an existing file; never a folder, a pipe or a device.
+        elsewhere: how else to name the output (``, or -o for another name``).
+
+    Raises:
+        DataError: something is there that stays.
+        OSError: the system cannot tell.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder")
+    if not os.path.lexists(path):
+        return
+    if not path.is_file():
+        raise DataError(f"{path}: not a regular file", "-o - writes to standard output")
+    if not force:
+        raise DataError(f"{path}: file exists", f"use --force to replace it{elsewhere}")
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and its parents; what was made goes again when the block fails.
+
+    Only folders that are still empty go: others may have put something there meanwhile.
+
+    Raises:
+        OSError: a folder cannot be made.
+    """
+    made: list[Path] = []
+    try:
+        for part in (*reversed(folder.parents), folder):
+            if not part.is_dir():
+                with suppress(FileExistsError):
+                    part.mkdir()
+                    made.append(part)
+        yield
+    except BaseException:
+        for part in reversed(made):
+            with suppress(OSError):
+                part.rmdir()
+        raise
 
 
 @contextmanager
@@ -30,19 +86,21 @@ def atomic_write(path: Path, *, force: bool = True) -> Iterator[BinaryIO]:
 
     Raises:
         DataError: the file exists and ``force`` is off, or it cannot be written.
+        WorkError: there is no room for it.
     """
-    if not force and path.exists():
-        raise DataError(f"{path}: file exists", "use --force to replace it")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    # A name of its own length: any name that the system allows must be writable.
+    temporary = path.with_name(f".nc-{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        check_target(path, force=force)
+        with made_folder(path.parent):
+            try:
+                with temporary.open("xb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
     except OSError as error:
         raise describe_os_error(error, path) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -15,10 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.datasets.opening import open_dataset
+from nc_core.errors import UsageError
 from nc_core.evaluators.request import EvaluationRequest
 from nc_core.files import describe_os_error
 from nc_core.lossless import Progress, compress_source
-from nc_core.models import DEFAULT_CODER, DEFAULT_MODEL, installed, load_coder, load_model
+from nc_core.models import (
+    DEFAULT_CODER,
+    DEFAULT_MODEL,
+    find_model_file,
+    installed,
+    load_coder,
+    load_model,
+)
 from nc_core.plugins import PluginManager
 from nc_core.protocols import Dataset
 from nc_core.rates import Measurement, Rate
@@ -29,6 +37,7 @@ from nc_core.specs import EvaluatorSpec
 __all__ = ["Compressed", "compress", "decompress", "evaluate"]
 
 Pathlike = str | os.PathLike[str]
+Bytes = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,8 @@ def compress(
         source: an array of uint8 or uint16 (an image or a batch), one or several image files or
             folders, or a dataset.
         path: file to make; None to get the bytes.
-        model: name of the model.
+        model: name of the model, or path of a model file or run directory; a model given by its
+            path is kept, so that the container decodes without it.
         coder: name of the entropy coder.
         layout: axes of an array where they are not obvious: ``hw``, ``hwc``, ``chw``, with a
             leading ``n`` for a batch.
@@ -75,6 +85,8 @@ def compress(
 
     Raises:
         NcError: see :func:`nc_core.lossless.compress_source`.
+        UsageError: a layout without an array, or a limit without a dataset.
+        TypeError: a source of another type.
 
     Example:
         >>> import numpy as np
@@ -83,7 +95,7 @@ def compress(
     """
     plugins = installed() if plugins is None else plugins
     items = _source(source, layout, limit)
-    chosen, entropy_coder = load_model(model, plugins), load_coder(coder, plugins)
+    chosen, entropy_coder = load_model(model, plugins, keep=True), load_coder(coder, plugins)
 
     def run(target: Path) -> Rate:
         return compress_source(
@@ -100,7 +112,7 @@ def compress(
 
 
 def decompress(
-    source: bytes | Pathlike,
+    source: Bytes | Pathlike,
     folder: Pathlike | None = None,
     *,
     model: str | None = None,
@@ -114,7 +126,8 @@ def decompress(
     Args:
         source: its path or its bytes.
         folder: where to write files; None to get arrays.
-        model: use this model instead of the one that the container names by its id.
+        model: name or path of the model to use instead of the one that the container names by
+            its id.
         threads: chunks decoded at once.
         force: replace existing files.
         progress: called with (samples done, samples in all).
@@ -128,7 +141,7 @@ def decompress(
         CorruptFileError: damaged, truncated, or of another version or model.
         DataError: a file cannot be read or written.
     """
-    name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
+    name = "<bytes>" if isinstance(source, Bytes) else os.fspath(source)
     with _opened(source) as file:
         container = open_container(file, name, model, plugins)
         if folder is not None:
@@ -142,7 +155,7 @@ def decompress(
 def evaluate(
     evaluator: str,
     dataset: str | Dataset,
-    model: str | None = None,
+    model: Pathlike | None = None,
     *,
     limit: int | None = None,
     seed: int = 0,
@@ -154,7 +167,7 @@ def evaluate(
     Args:
         evaluator: its name (``nc list evaluators``).
         dataset: an open dataset or a name like ``mnist:test``.
-        model: name of the model.
+        model: name of the model, or path of a model file or run directory.
         limit: items to use; None for all.
         seed: of whatever the evaluator draws.
         threads: for coding.
@@ -162,25 +175,46 @@ def evaluate(
 
     Raises:
         PluginError: an unknown name.
-        UsageError: the model lacks what the evaluator needs.
+        UsageError: the model lacks what the evaluator needs, or it needs none.
     """
     plugins = installed() if plugins is None else plugins
     spec = plugins.find(EvaluatorSpec, evaluator)
-    opened = open_dataset(dataset, plugins) if isinstance(dataset, str) else dataset
+    run = spec.load()
     request = EvaluationRequest(
-        model=None if model is None else load_model(model, plugins),
-        dataset=opened,
+        model=_evaluated_model(spec, model, plugins),
+        dataset=open_dataset(dataset, plugins) if isinstance(dataset, str) else dataset,
         limit=limit,
         seed=seed,
         threads=threads,
+        plugins=plugins,
     )
-    measured: list[Measurement] = spec.load()(request)
+    measured: list[Measurement] = run(request)
     return measured
 
 
+def _evaluated_model(spec: EvaluatorSpec, model: Pathlike | None, plugins: PluginManager) -> Any:
+    """The model that an evaluator needs, loaded; None where it needs none."""
+    what = f"evaluator '{spec.name}'"
+    if not spec.needs:
+        if model is not None:
+            raise UsageError(f"{what} measures the dataset alone", "leave out the model")
+        return None
+    if model is None:
+        raise UsageError(f"{what} needs a model", "'nc list models' shows what is installed")
+    family, file = find_model_file(model, plugins)
+    lacking = [ability for ability in spec.needs if ability not in family.abilities]
+    if lacking:
+        offers = ", ".join(family.abilities) or "nothing that can be measured"
+        raise UsageError(
+            f"{what} needs a {' and '.join(lacking)}, which '{os.fspath(model)}' is not",
+            f"it offers: {offers}",
+        )
+    return family.load()(file)
+
+
 @contextmanager
-def _opened(source: bytes | Pathlike) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
+def _opened(source: Bytes | Pathlike) -> Iterator[BinaryIO]:
+    if isinstance(source, Bytes):
         yield io.BytesIO(source)
         return
     try:
@@ -196,10 +230,18 @@ def _source(
     layout: str | None,
     limit: int | None,
 ) -> Source:
-    if isinstance(source, np.ndarray):
-        return ArraySource(source, layout)
-    if isinstance(source, (str, os.PathLike)):
-        return FileSource(expand_inputs([Path(source)]))
+    is_array = isinstance(source, (np.ndarray, np.generic))
+    if layout is not None and not is_array:
+        raise UsageError("layout is for arrays only")
+    is_dataset = isinstance(source, Dataset) and not is_array
+    if limit is not None and not is_dataset:
+        raise UsageError("limit is for datasets only")
+    if is_array:
+        return ArraySource(np.asarray(source), layout)
     if isinstance(source, Dataset):
         return DatasetSource(source, limit)
+    if isinstance(source, (str, os.PathLike)):
+        return FileSource(expand_inputs([Path(source)]))
+    if isinstance(source, Bytes) or not isinstance(source, Sequence):
+        raise TypeError(f"cannot compress {type(source).__name__}: not an array, path or dataset")
     return FileSource(expand_inputs([Path(path) for path in source]))

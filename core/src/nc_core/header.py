@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nc_core.blocks import Tiling
 from nc_core.container import ContainerReader
-from nc_core.content import Content
+from nc_core.content import Content, checked_text
 from nc_core.errors import CorruptFileError, DataError
 from nc_core.rates import Rate
 
@@ -21,6 +21,7 @@ __all__ = ["Header", "check_block", "stored_rate"]
 _MAX_CHUNK_PIXELS = 1 << 24
 _MAX_LANES = 1 << 20
 _MAX_INITIAL_WORDS = 1 << 26
+_MAX_BOUND_BITS = 1e18
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ class Header:
     @classmethod
     def describing(cls, content: Content, model: LosslessModel, coder: str) -> Header:
         """The header of a new container."""
-        block = model.block
         return cls(
             file="",
             content=content,
@@ -71,7 +71,7 @@ class Header:
             lanes=model.lanes,
             group=model.group,
             initial_words=model.initial_words,
-            tiling=Tiling(block.height or 0, block.width or 0, block.max_pixels),
+            tiling=_model_tiling(model),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -102,17 +102,17 @@ class Header:
             CorruptFileError: anything else.
         """
         try:
-            codec = [_text(word) for word in data["codec"]]
+            codec = [checked_text(word) for word in data["codec"]]
             return cls(
                 file=file,
                 content=Content.from_json(data["content"], file),
                 codec=(codec[0], codec[1]),
-                model=_text(data["model"]),
-                model_id=_text(data["model_id"]),
-                coder=_text(data["coder"]),
-                arithmetic=_text(data["arithmetic"]),
+                model=checked_text(data["model"]),
+                model_id=checked_text(data["model_id"]),
+                coder=checked_text(data["coder"]),
+                arithmetic=checked_text(data["arithmetic"]),
                 tables=_integer(data["tables"], 0, 1 << 31),
-                probe=_text(data["probe"]),
+                probe=checked_text(data["probe"]),
                 lanes=_integer(data["lanes"], 1, _MAX_LANES),
                 group=_integer(data["group"], 1, 1 << 31) if "group" in data else None,
                 initial_words=_integer(data.get("initial_words", 0), 0, _MAX_INITIAL_WORDS),
@@ -122,7 +122,7 @@ class Header:
             raise CorruptFileError(f"{file}: its header lacks what a decoder needs") from error
 
     def check_model(self, model: LosslessModel) -> None:
-        """Refuse to decode with another model, other tables or other arithmetic.
+        """Refuse to decode with another model, other tables, arithmetic or shape of message.
 
         Raises:
             CorruptFileError: one of these differs.
@@ -144,6 +144,13 @@ class Header:
                 f"({' '.join(self.codec)}, {self.arithmetic} arithmetic)",
                 f"here: {' '.join(model.package)}, {platform.machine()} {platform.system()}, "
                 f"Python {platform.python_version()}",
+            )
+        names = ("arithmetic", "lanes", "group", "initial_words")
+        if self.tiling != _model_tiling(model) or any(
+            getattr(self, name) != getattr(model, name) for name in names
+        ):
+            raise CorruptFileError(
+                f"{self.file}: damaged, its header does not fit model '{self.model}'"
             )
         try:
             check_block(self.content, model)
@@ -168,7 +175,7 @@ def check_block(content: Content, model: LosslessModel) -> None:
             raise DataError(
                 f"{label}: {item.planes[0]} channels; model '{model.name}' codes "
                 f"{', '.join(map(str, model.block.channels))}",
-                "model 'predictive' codes 1 to 4 channels",
+                None if model.name == "predictive" else "model 'predictive' codes 1 to 4 channels",
             )
 
 
@@ -178,19 +185,28 @@ def stored_rate(reader: ContainerReader, header: Header) -> Rate:
     Raises:
         CorruptFileError: the footer has no such numbers.
     """
-    rates, content = reader.footer.get("rates"), header.content
-    names = ("payload_bits", "initial_bits", "bound_bits")
-    if not isinstance(rates, dict) or not all(type(rates.get(n)) in (int, float) for n in names):
-        raise CorruptFileError(f"{header.file}: damaged, its footer holds no rates")
+    content = header.content
+    try:
+        rates = reader.footer["rates"]
+        payload = _integer(rates["payload_bits"], 0, 8 * reader.size)
+        initial = _integer(rates["initial_bits"], 0, payload)
+        bound = _number(rates["bound_bits"], _MAX_BOUND_BITS)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(f"{header.file}: damaged, its footer holds no rates") from error
     return Rate(
         items=len(content),
         dims=content.dims,
         pixels=content.pixels,
         total_bits=8 * reader.size,
-        payload_bits=int(rates["payload_bits"]),
-        initial_bits=int(rates["initial_bits"]),
-        bound_bits=float(rates["bound_bits"]),
+        payload_bits=payload,
+        initial_bits=initial,
+        bound_bits=bound,
     )
+
+
+def _model_tiling(model: LosslessModel) -> Tiling:
+    block = model.block
+    return Tiling(block.height or 0, block.width or 0, block.max_pixels)
 
 
 def _tiling(height: int, width: int, pixels: int) -> Tiling:
@@ -199,13 +215,13 @@ def _tiling(height: int, width: int, pixels: int) -> Tiling:
     return Tiling(height, width, pixels)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
 def _integer(value: Any, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(value)
     return value
+
+
+def _number(value: Any, most: float) -> float:
+    if type(value) not in (int, float) or not abs(value) < most:
+        raise ValueError(value)
+    return float(value)

@@ -28,10 +28,15 @@ IMAGE_SUFFIXES = frozenset(
      ".tiff", ".webp")
 )  # fmt: skip
 
+# Of other formats (JPEG 2000, AVIF, SGI, ...) Pillow may silently return 8 of more bits.
+_FORMATS = frozenset(("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"))
 # Pillow's mode -> the mode that holds the same pixels in one of our four layouts.
 _PIXEL_MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB",
                 "RGBA": "RGBA", "I;16": "I;16", "I;16B": "I;16"}  # fmt: skip
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1}
+# What Pillow raises for damaged files of the formats above.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError,
+           struct.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def read_image(path: Path) -> Image:
     """Read an image file, by content and not by suffix.
 
     Raises:
-        DataError: missing, damaged, animated, too large, or of pixels that cannot be kept.
+        DataError: missing, damaged, too large, holding several images, or of a format or pixels
+            that cannot be kept.
         MissingDependencyError: 16 bits per channel in colour, without imagecodecs.
     """
     with _opened(path) as (data, picture):
@@ -113,13 +119,20 @@ def encode_png(image: Image) -> bytes:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files directly in a folder, by name.
+    """Image files directly in a folder, by name; hidden files are left out.
 
     Raises:
         DataError: the folder cannot be read or holds no image.
     """
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        # A link that leads nowhere counts: it must be an error, not a missing image.
+        found = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES
+            and not path.name.startswith(".")
+            and not path.is_dir()
+        )
     except OSError as error:
         raise describe_os_error(error, folder) from error
     if not found:
@@ -148,12 +161,13 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Any]]:
         file.seek(0)
         with _named_errors(path):
             picture = pil.open(file)
-        frames = getattr(picture, "n_frames", 1)
-        if frames > 1:
+            images = getattr(picture, "n_frames", 1)
+        if images > 1:
             raise DataError(
-                f"{path}: animated image ({frames} frames)",
-                "save the frames as separate images first",
+                f"{path}: holds {images} images (frames, pages or views)",
+                "save them as separate files first",
             )
+        _check_kept(path, data, picture)
         yield data, picture
 
 
@@ -174,8 +188,26 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: declares more than {limit:,} pixels") from error
     except MemoryError as error:
         raise DataError(f"{path}: too large for the memory of this machine") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise DataError(f"{path}: damaged image: {error}") from error
+    except _DAMAGE as error:
+        raise DataError(f"{path}: damaged image: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _check_kept(path: Path, data: bytes, picture: Any) -> None:
+    """Refuse what Pillow would open, but return without something that the file holds."""
+    if picture.format not in _FORMATS:
+        raise DataError(
+            f"{path}: {picture.format} files are not supported", "convert the image to PNG first"
+        )
+    is_deep = _is_deep_colour_png(data) or _PIXEL_MODES.get(picture.mode) == "I;16"
+    if is_deep and "transparency" in picture.info:
+        raise DataError(
+            f"{path}: 16 bits per channel with a transparent colour (tRNS) are not supported",
+            "save the image with an alpha channel first",
+        )
 
 
 def _pixel_mode(path: Path, picture: Any) -> str:
@@ -185,9 +217,11 @@ def _pixel_mode(path: Path, picture: Any) -> str:
             f"{path}: {picture.mode} pixels are not supported",
             "convert the image to grey or RGB, 8 or 16 bits per channel, first",
         )
-    if mode != "I;16" and _bits_per_channel(picture) > 8:
+    with _named_errors(path):
+        bits = _bits_per_channel(picture)
+    if mode != "I;16" and bits > 8:
         raise DataError(
-            f"{path}: {_bits_per_channel(picture)} bits per channel in a {picture.format} file",
+            f"{path}: {bits} bits per channel in a {picture.format} file",
             "save it as PNG with 16 bits per channel first",
         )
     if "transparency" in picture.info and picture.mode in {"1", "L", "P", "RGB"}:

@@ -30,7 +30,13 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def choose(kind: str, wanted: str, offers: Sequence[Offer[_T]], hint: str | None = None) -> _T:
+def choose(
+    kind: str,
+    wanted: str,
+    offers: Sequence[Offer[_T]],
+    hint: str | None = None,
+    listing: str | None = None,
+) -> _T:
     """The value of the one offer that is meant.
 
     Args:
@@ -38,6 +44,7 @@ def choose(kind: str, wanted: str, offers: Sequence[Offer[_T]], hint: str | None
         wanted: ``"name"``, or ``"name@provider"`` where several provide it.
         offers: what there is.
         hint: where else an unknown name may come from.
+        listing: what to say instead where there is no hint and no name that is near.
 
     Raises:
         PluginError: nobody offers the name, or several do and no provider is given.
@@ -54,4 +61,4 @@ def choose(kind: str, wanted: str, offers: Sequence[Offer[_T]], hint: str | None
     if named:
         raise PluginError(f"{provider} provides no {kind} '{name}'", f"write {spellings}")
     near = did_you_mean(name, (offer.name for offer in offers))
-    raise PluginError(f"no {kind} '{wanted}'{near}", hint)
+    raise PluginError(f"no {kind} '{wanted}'{near}", hint or (None if near else listing))

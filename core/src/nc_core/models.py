@@ -1,16 +1,31 @@
-"""Models and coders by name, and models by the id that a container names."""
+"""Models and coders by name, models by path, and models by the id that a container names."""
 
 from __future__ import annotations
 
-from nc_core.errors import CorruptFileError
+import importlib.resources
+import os
+from pathlib import Path
+
+from nc_core.errors import CorruptFileError, DataError, PluginError
+from nc_core.model_file import ModelFile, read_model_file, store_model, stored_model
 from nc_core.plugins import PluginManager
 from nc_core.protocols import Coder, LosslessModel
-from nc_core.specs import CoderSpec, ModelSpec
+from nc_core.specs import CoderSpec, ModelSpec, Pretrained
 
-__all__ = ["DEFAULT_CODER", "DEFAULT_MODEL", "installed", "load_coder", "load_model", "model_by_id"]
+__all__ = [
+    "DEFAULT_CODER",
+    "DEFAULT_MODEL",
+    "find_model_file",
+    "installed",
+    "is_model_path",
+    "load_coder",
+    "load_model",
+    "model_by_id",
+]
 
 DEFAULT_MODEL = "predictive"
 DEFAULT_CODER = "rans"
+RUN_MODEL = "model.safetensors"
 
 
 def installed() -> PluginManager:
@@ -20,25 +35,65 @@ def installed() -> PluginManager:
     return plugins
 
 
-def load_model(name: str = DEFAULT_MODEL, plugins: PluginManager | None = None) -> LosslessModel:
-    """The pretrained model of that name (``name`` or ``name@provider``).
+def load_model(
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
+    plugins: PluginManager | None = None,
+    *,
+    keep: bool = False,
+) -> LosslessModel:
+    """The model of that name, or in that model file or run directory.
 
     Args:
-        name: as ``nc list models`` shows it.
+        name: as ``nc list models`` shows it (``name`` or ``name@provider``), or a path: whatever
+            exists as one, holds a separator or ends in ``.safetensors``.
         plugins: where to look; by default what is installed.
+        keep: store a model that is given by its path, so that what is compressed with it
+            decodes without naming the path again.
 
     Raises:
         PluginError: unknown, ambiguous, or its package is broken.
+        DataError: the path holds no model file, or a damaged one.
     """
-    family, member = (plugins or installed()).find_pretrained(name)
-    model: LosslessModel = family.load()(member)
+    plugins = installed() if plugins is None else plugins
+    family, file = find_model_file(name, plugins)
+    if keep and is_model_path(name):
+        store_model(file)
+    model: LosslessModel = family.load()(file)
     return model
+
+
+def find_model_file(
+    name: str | os.PathLike[str], plugins: PluginManager
+) -> tuple[ModelSpec, ModelFile]:
+    """The file of a model by name or path, and its family; loads neither torch nor the model.
+
+    Raises:
+        PluginError, DataError: as :func:`load_model`.
+    """
+    if not is_model_path(name):
+        family, member = plugins.find_pretrained(os.fspath(name))
+        return family, _open_member(family, member)
+    path = Path(name)
+    file = read_model_file(_inside(path) if path.is_dir() else path)
+    return _family(file, str(path), plugins), file
+
+
+def is_model_path(name: str | os.PathLike[str]) -> bool:
+    """Whether a model is given by its path rather than by its registered name."""
+    if not isinstance(name, str):
+        return True
+    separators = [os.sep, *([os.altsep] if os.altsep else [])]
+    return (
+        any(separator in name for separator in separators)
+        or name.endswith(".safetensors")
+        or Path(name).exists()
+    )
 
 
 def model_by_id(
     model_id: str, name: str, file: str, plugins: PluginManager | None = None
 ) -> LosslessModel:
-    """The model that a container was made with.
+    """The model that a container was made with: a pretrained one, or one of the store.
 
     Args:
         model_id: the sha256 that names it.
@@ -47,16 +102,25 @@ def model_by_id(
         plugins: where to look; by default what is installed.
 
     Raises:
-        CorruptFileError: no installed package has it.
+        CorruptFileError: it is nowhere to be found.
+        DataError: it is there, and damaged.
+        PluginError: it is in the store, but the package of its family is not installed.
     """
-    for family in (plugins or installed()).specs(ModelSpec):
+    plugins = installed() if plugins is None else plugins
+    model: LosslessModel
+    for family in plugins.specs(ModelSpec):
         for member in family.pretrained:
             if member.id == model_id:
-                model: LosslessModel = family.load()(member)
+                model = family.load()(_open_member(family, member))
                 return model
+    stored = stored_model(model_id)
+    if stored is not None:
+        model = _family(stored, file, plugins).load()(stored)
+        return model
     raise CorruptFileError(
         f"{file}: made with model '{name}' (id {model_id[:12]}), which is not installed",
-        "install the package that has it; 'nc list models' shows what is there",
+        "install the package that has it ('nc list models' shows what is there), "
+        "or give its file with --model",
     )
 
 
@@ -68,3 +132,41 @@ def load_coder(name: str = DEFAULT_CODER, plugins: PluginManager | None = None) 
     """
     coder: Coder = (plugins or installed()).find(CoderSpec, name).load()()
     return coder
+
+
+def _open_member(family: ModelSpec, member: Pretrained) -> ModelFile:
+    """The file of a pretrained model, from the package that holds its family's target."""
+    if member.resource is None:
+        return ModelFile.without_weights(member.name, family.name, member.id)
+    package = family.target.partition(":")[0].partition(".")[0]
+    what = f"model '{member.name}' of package {package}"
+    try:
+        resource = importlib.resources.files(package).joinpath(member.resource)
+        with importlib.resources.as_file(resource) as path:
+            file = read_model_file(path)
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise PluginError(f"{what}: {error}", "install the package again") from error
+    if (file.id, file.family) != (member.id, family.name):
+        raise DataError(f"{what} is not the one that the package registers", "install it again")
+    return file.renamed(member.name)
+
+
+def _family(file: ModelFile, where: str, plugins: PluginManager) -> ModelSpec:
+    try:
+        return plugins.find(ModelSpec, file.family)
+    except PluginError as error:
+        raise PluginError(
+            f"{where}: needs model family '{file.family}': {error.message}",
+            error.hint or "install the package that has it",
+        ) from error
+
+
+def _inside(folder: Path) -> Path:
+    """The model file of a run directory."""
+    path = folder / RUN_MODEL
+    if not path.exists():
+        raise DataError(
+            f"{folder}: holds no {RUN_MODEL}",
+            "a run directory has one from the first evaluation of its training on",
+        )
+    return path

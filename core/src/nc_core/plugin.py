@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nc_core.datasets.official import KODAK_FILES, MNIST_FILES
+from nc_core.evaluators.metrics import CLASSICAL_METRICS, RATE_METRICS
 from nc_core.hookspecs import hookimpl
 from nc_core.specs import (
     CoderSpec,
     DatasetSpec,
     EvaluatorSpec,
-    Metric,
     ModelSpec,
     Pretrained,
     Reference,
@@ -35,7 +35,12 @@ _CODERS = (
         name="craystack",
         summary="the same words again from the craystack library, where it is installed",
         target="nc_core.ans.craystack_adapter:CraystackCoder",
-        requires=(Requirement("craystack", "from its repository (github j-towns/craystack)"),),
+        requires=(
+            Requirement(
+                "craystack",
+                "autograd scipy, then craystack from its repository (github.com/j-towns/craystack)",
+            ),
+        ),
         reference=Reference(
             "J. Townsend, T. Bird, J. Kunze, D. Barber",
             "HiLLoC: Lossless Image Compression with Hierarchical Latent Variable Models",
@@ -71,7 +76,8 @@ _DATASETS = (
         ),
         splits=("train", "test"),
         options={
-            "binarize": "threshold (x >= 128) or random (Bernoulli of x / 255); default: grey values as they are",
+            "binarize": "threshold (x >= 128) or random (Bernoulli of x / 255); "
+            "default: grey values as they are",
             "seed": "seed of binarize=random, an integer; default 0",
         },
         licence="none stated with the files",
@@ -113,45 +119,20 @@ _DATASETS = (
     ),
 )
 
-_RATE_METRICS = (
-    Metric("items", "item"),
-    Metric("dims", "dim"),
-    Metric("pixels", "pixel"),
-    Metric("total_bits", "bit"),
-    Metric("payload_bits", "bit"),
-    Metric("header_bits", "bit"),
-    Metric("initial_bits", "bit"),
-    Metric("bound_bits", "bit"),
-    Metric("overhead_percent", "%"),
-    Metric("bits_per_dim", "bit/dim"),
-    Metric("bits_per_pixel", "bit/pixel"),
-    Metric("bits_per_dim_marginal", "bit/dim"),
-    Metric("encode_seconds", "s"),
-    Metric("decode_seconds", "s"),
-    Metric("verified", "1 = decoded and equal"),
-)
-
 _EVALUATORS = (
     EvaluatorSpec(
         name="rate",
         summary="bits of a real file that the model writes, decoded and compared",
         target="nc_core.evaluators.rate:evaluate_rate",
         needs=("lossless-model",),
-        metrics=_RATE_METRICS,
+        metrics=RATE_METRICS,
     ),
     EvaluatorSpec(
         name="classical",
         summary="classical lossless codecs on the same data: gzip to JPEG XL",
         target="nc_core.evaluators.classical:evaluate_classical",
         # each metric once per codec, as CODEC.METRIC (png.bits_per_dim)
-        metrics=(
-            Metric("total_bytes", "byte"),
-            Metric("bits_per_dim", "bit/dim"),
-            Metric("bits_per_pixel", "bit/pixel"),
-            Metric("encode_seconds", "s"),
-            Metric("decode_seconds", "s"),
-            Metric("verified", "1 = decoded and equal"),
-        ),
+        metrics=CLASSICAL_METRICS,
     ),
 )
 

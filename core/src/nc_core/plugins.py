@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import pluggy
@@ -28,6 +28,13 @@ HOOKS: Mapping[str, type[Spec]] = {
     "nc_coders": specs.CoderSpec,
     "nc_evaluators": specs.EvaluatorSpec,
     "nc_commands": specs.CommandSpec,
+}
+_LISTS: Mapping[type[Spec], str] = {
+    specs.DatasetSpec: "datasets",
+    specs.ModelSpec: "models",
+    specs.CoderSpec: "coders",
+    specs.EvaluatorSpec: "evaluators",
+    specs.CommandSpec: "papers",
 }
 _Record = TypeVar("_Record", bound=Spec)
 
@@ -103,7 +110,7 @@ class PluginManager:
             PluginError: nobody provides the name, or several do.
         """
         offers = [Offer(record.name, _distribution(record), record) for record in self.specs(kind)]
-        return choose(kind.kind, name, offers, self._where_else(kind))
+        return choose(kind.kind, name, offers, self._where_else(kind), _listing(kind))
 
     def find_pretrained(self, name: str) -> tuple[ModelSpec, Pretrained]:
         """The pretrained model of that name, or ``"name@provider"``, with its family.
@@ -116,7 +123,7 @@ class PluginManager:
             for family in self.specs(ModelSpec)
             for member in family.pretrained
         ]
-        return choose("model", name, offers, self._where_else(ModelSpec))
+        return choose("model", name, offers, self._where_else(ModelSpec), _listing(ModelSpec))
 
     def _where_else(self, kind: type[Spec]) -> str | None:
         """A hint at plugins that provide nothing at present and might have the wanted name."""
@@ -159,6 +166,11 @@ class PluginManager:
             self._broken.append(BrokenPlugin.of(plugin, f"{hook} failed", error, hook))
 
 
+def _listing(kind: type[Spec]) -> str:
+    """How to see what there is."""
+    return f"'nc list {_LISTS[kind]}' shows what is installed"
+
+
 def _misspelt(module: object, manager: pluggy.PluginManager) -> Iterator[str]:
     """What pluggy would ignore: unknown hooks, and functions that look like one."""
     for name in dir(module):
@@ -176,9 +188,6 @@ def _fault(record: object, kind: type[Spec], own: Iterable[Spec]) -> str | None:
     """What is wrong with a record, given the other records of its provider; None if nothing."""
     if not isinstance(record, kind):
         return f"returned {type(record).__name__}, not {kind.__name__}"
-    for field in fields(record):
-        if isinstance(field.default, tuple) and not isinstance(getattr(record, field.name), tuple):
-            return f"{field.name} of '{record.name}' must be a tuple"
     if any(record.name == other.name for other in own):
         return f"two records are named '{record.name}'"
     taken = [member for other in own for member in _members(other)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,13 +66,13 @@ class Rate:
         return 100.0 * (self.total_bits / self.bound_bits - 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """The record with its fixed keys."""
+        """The record with its fixed keys; None stands for NaN, which JSON has not."""
         keys = (
             "items", "dims", "pixels", "total_bits", "payload_bits", "header_bits",
             "initial_bits", "bound_bits", "overhead_percent", "bits_per_dim", "bits_per_pixel",
             "bits_per_dim_marginal", "encode_seconds", "decode_seconds", "verified",
         )  # fmt: skip
-        return {"schema": RATE_SCHEMA} | {key: getattr(self, key) for key in keys}
+        return {"schema": RATE_SCHEMA} | {key: _finite(getattr(self, key)) for key in keys}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,5 +86,9 @@ class Measurement:
     n: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain data."""
-        return asdict(self)
+        """The record as plain data; None stands for NaN, which JSON has not."""
+        return {key: _finite(value) for key, value in asdict(self).items()}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.container import ContainerReader
-from nc_core.errors import DataError
-from nc_core.files import describe_os_error
+from nc_core.errors import MissingDependencyError, PluginError
+from nc_core.files import check_target, describe_os_error, made_folder
 from nc_core.header import Header
 from nc_core.images import Image, write_image
 from nc_core.lossless import Decoded, Progress, decode_container
-from nc_core.models import load_coder, load_model, model_by_id
+from nc_core.models import DEFAULT_CODER, installed, load_model, model_by_id
 from nc_core.plugins import PluginManager
 from nc_core.protocols import Coder, LosslessModel
+from nc_core.specs import CoderSpec
 
 __all__ = ["OpenContainer", "open_container", "restore_arrays", "restore_files"]
 
@@ -56,15 +57,16 @@ def open_container(
 
     Raises:
         CorruptFileError: damaged, or its model is not there.
-        PluginError: its coder is not there.
+        PluginError: no coder that reads its words is there.
     """
+    plugins = installed() if plugins is None else plugins
     reader = ContainerReader(file, name)
     header = Header.from_json(reader.header, name)
     if model is None:
         found = model_by_id(header.model_id, header.model, name, plugins)
     else:
         found = load_model(model, plugins)
-    return OpenContainer(reader, header, found, load_coder(header.coder, plugins))
+    return OpenContainer(reader, header, found, _reading_coder(header, plugins))
 
 
 def restore_arrays(
@@ -89,17 +91,14 @@ def restore_files(
     """Write images under their own names as PNG, an array as ``.npy``: all of them, or none.
 
     Raises:
-        DataError: a file exists and ``force`` is off, or the folder cannot be written.
+        DataError: a file exists and ``force`` is off, a folder is in the way of one, or the
+            folder cannot be written.
+        WorkError: there is no room for a file.
         CorruptFileError: the container is damaged.
     """
     content = container.header.content
     paths = [folder / name for name in content.file_names]
-    existing = next((path for path in paths if path.exists()), None)
-    if existing is not None and not force:
-        raise DataError(
-            f"{existing}: file exists", "use --force to replace it, or -o for another folder"
-        )
-    with _staging_folder(folder) as staging:
+    with _staging_folder(folder, paths, force) as staging:
         items = container.items(threads, progress)
         if content.kind == "images":
             for item in items:
@@ -111,25 +110,39 @@ def restore_files(
     return paths
 
 
+def _reading_coder(header: Header, plugins: PluginManager) -> Coder:
+    """The coder that made a container, or any that reads the same words: the fastest first."""
+    specs = plugins.specs(CoderSpec)
+    words = {spec.words for spec in specs if spec.name == header.coder}
+    if len(words) != 1:
+        plugins.find(CoderSpec, header.coder)  # says what is there instead, or asks for a provider
+    readers = [spec for spec in specs if spec.words in words]
+    readers.sort(key=lambda spec: (spec.name != DEFAULT_CODER, spec.name != header.coder))
+    missing: list[MissingDependencyError] = []
+    for spec in readers:
+        try:
+            coder: Coder = spec.load()()
+        except MissingDependencyError as error:
+            missing.append(error)
+        else:
+            return coder
+    raise PluginError(f"{header.file}: {missing[0].message}", missing[0].hint) from missing[0]
+
+
 @contextmanager
-def _staging_folder(folder: Path) -> Iterator[Path]:
+def _staging_folder(folder: Path, paths: list[Path], force: bool) -> Iterator[Path]:
     """A folder inside ``folder`` for unfinished files; nothing stays when the work fails."""
-    made = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".nc-", dir=folder))
+        for path in paths:
+            check_target(path, force=force, elsewhere=", or -o for another folder")
+        with made_folder(folder):
+            staging = Path(tempfile.mkdtemp(prefix=".nc-", dir=folder))
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise describe_os_error(error, folder) from error
-    finished = False
-    try:
-        yield staging
-        finished = True
-    except OSError as error:
-        raise describe_os_error(error, folder) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if made and not finished:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _image(item: Decoded) -> Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.content import Content, Item
+from nc_core.datasets.folder import ImageFiles
+from nc_core.datasets.items import count_items, file_stem
 from nc_core.errors import DataError, UsageError
 from nc_core.images import image_files, read_image, read_shape
 from nc_core.protocols import Dataset
@@ -96,16 +97,11 @@ class DatasetSource:
         DataError: samples of a dtype that cannot be coded.
     """
 
-    def __init__(self, dataset: Dataset, limit: int | None = None) -> None:
-        try:
-            count = len(dataset) if limit is None else min(limit, len(dataset))
-        except TypeError as error:
-            if limit is None:
-                raise UsageError(f"{dataset.name} has no end", "give --limit N") from error
-            count = limit
+    def __init__(self, dataset: Dataset | ImageFiles, limit: int | None = None) -> None:
+        count = count_items(dataset, limit)
         self._dataset = dataset
         self._field = dataset.fields[0]
-        stem = re.sub(r"[^A-Za-z0-9]+", "-", dataset.name).strip("-")[-64:] or "data"
+        stem = file_stem(dataset.name)
         if None in dataset.shape:
             width = len(str(max(count - 1, 0)))
             items = tuple(self._described(i, f"{stem}-{i:0{width}}.png") for i in range(count))
@@ -117,11 +113,19 @@ class DatasetSource:
 
     def load(self, index: int) -> tuple[NDArray[Any], Metadata]:
         """The content field of item ``index``."""
-        return np.asarray(self._dataset[index][self._field]), []
+        samples = np.asarray(self._dataset[index][self._field])
+        expected = self.content[index]
+        if samples.shape != expected.shape or samples.dtype.name != expected.dtype:
+            raise DataError(f"{self._dataset.name}: item {index} changed while it was read")
+        return samples, []
 
     def _described(self, index: int, name: str) -> Item:
-        pixels = self._dataset[index][self._field]
-        return Item(pixels.shape, pixels.dtype.name, "hw" if pixels.ndim == 2 else "hwc", name)
+        if isinstance(self._dataset, ImageFiles):  # what a file says of itself needs no decoding
+            shape, dtype = read_shape(self._dataset.paths[index])
+        else:
+            pixels = self._dataset[index][self._field]
+            shape, dtype = pixels.shape, pixels.dtype.name
+        return Item(shape, dtype, "hw" if len(shape) == 2 else "hwc", name)
 
 
 def infer_layout(shape: tuple[int, ...]) -> str:

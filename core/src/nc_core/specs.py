@@ -30,7 +30,46 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+# Control characters, line separators and marks that turn the direction of a text.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+class _Checked:
+    """A record whose fields hold what they promise; lists of it are printed and searched."""
+
+    _texts: ClassVar[tuple[str, ...]] = ()
+    _optional_texts: ClassVar[tuple[str, ...]] = ()
+    _tuples: ClassVar[Mapping[str, type]] = {}
+
+    def __post_init__(self) -> None:
+        for name in (*self._texts, *self._optional_texts):
+            value = getattr(self, name)
+            if value is not None or name in self._texts:
+                _check_line(f"{name} of {self._label}", value)
+        for name, kind in self._tuples.items():
+            values = getattr(self, name)
+            if not isinstance(values, tuple):
+                raise TypeError(f"{name} of {self._label} must be a tuple")
+            for value in values:
+                if not isinstance(value, kind):
+                    raise TypeError(
+                        f"{name} of {self._label} must hold {kind.__name__}, not {value!r}"
+                    )
+                if isinstance(value, str):
+                    _check_line(f"{name} of {self._label}", value)
+
+    @property
+    def _label(self) -> str:
+        """What errors call the record."""
+        return repr(getattr(self, "name", type(self).__name__))
+
+
+def _check_line(what: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a text, not {value!r}")
+    if not value or _UNPRINTABLE.search(value):
+        raise ValueError(f"{what} must be one line of printable text")
 
 
 @dataclass(frozen=True)
@@ -42,16 +81,21 @@ class Provider:
 
 
 @dataclass(frozen=True)
-class Requirement:
+class Requirement(_Checked):
     """An importable name that a target needs, with the pip arguments that bring it."""
+
+    _texts: ClassVar[tuple[str, ...]] = ("module", "install")
 
     module: str
     install: str
 
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(_Checked):
     """The publication that a record implements."""
+
+    _texts: ClassVar[tuple[str, ...]] = ("authors", "title")
+    _optional_texts: ClassVar[tuple[str, ...]] = ("arxiv",)
 
     authors: str
     title: str
@@ -59,22 +103,32 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class RemoteFile:
+class RemoteFile(_Checked):
     """One official file of a dataset: name on disk, address, sha256 and size in bytes."""
+
+    _texts: ClassVar[tuple[str, ...]] = ("name", "url", "sha256")
 
     name: str
     url: str
     sha256: str
     size: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.size) is not int or self.size < 0:
+            raise TypeError(f"size of {self._label} must be a number of bytes, not {self.size!r}")
+
 
 @dataclass(frozen=True)
-class Pretrained:
+class Pretrained(_Checked):
     """One trained member of a model family.
 
     ``resource`` is the path of a model file inside the package that holds the family's target
     (None for a model without weights); ``id`` is the sha256 that a container names it by.
     """
+
+    _texts: ClassVar[tuple[str, ...]] = ("name", "summary", "id")
+    _optional_texts: ClassVar[tuple[str, ...]] = ("resource",)
 
     name: str
     summary: str
@@ -83,15 +137,17 @@ class Pretrained:
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(_Checked):
     """A quantity that an evaluator returns, with its unit."""
+
+    _texts: ClassVar[tuple[str, ...]] = ("name", "unit")
 
     name: str
     unit: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
+class Spec(_Checked):
     """What every record has.
 
     Args:
@@ -103,10 +159,14 @@ class Spec:
         provider: set by the plugin manager.
 
     Raises:
-        ValueError: a name, summary or target is not of the form above.
+        TypeError: a field of another type than declared.
+        ValueError: a name, summary or target is not of the form above, or holds characters that
+            cannot be printed.
     """
 
     kind: ClassVar[str] = "plugin record"
+    _texts: ClassVar[tuple[str, ...]] = ("name", "summary", "target")
+    _tuples: ClassVar[Mapping[str, type]] = {"requires": Requirement}
 
     name: str
     summary: str
@@ -116,10 +176,13 @@ class Spec:
     provider: Provider | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reference is not None and not isinstance(self.reference, Reference):
+            raise TypeError(
+                f"reference of {self._label} must be a Reference, not {self.reference!r}"
+            )
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name {self.name!r} is not kebab-case")
-        if not self.summary or "\n" in self.summary:
-            raise ValueError(f"summary of {self.name!r} must be one line")
         if not _TARGET.fullmatch(self.target):
             raise ValueError(f"target {self.target!r} is not of the form package.module:attribute")
 
@@ -159,12 +222,22 @@ class DatasetSpec(Spec):
     """
 
     kind: ClassVar[str] = "dataset"
+    _texts: ClassVar[tuple[str, ...]] = (*Spec._texts, "licence")
+    _tuples: ClassVar[Mapping[str, type]] = {**Spec._tuples, "splits": str, "files": RemoteFile}
 
     splits: tuple[str, ...] = ()
     takes_path: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     licence: str = "unknown"
     files: tuple[RemoteFile, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.options, Mapping):
+            raise TypeError(f"options of {self._label} must be a mapping, not {self.options!r}")
+        for name, help_text in self.options.items():
+            _check_line(f"an option of {self._label}", name)
+            _check_line(f"option {name} of {self._label}", help_text)
 
     @property
     def download_bytes(self) -> int:
@@ -174,7 +247,7 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
-    """A model family; the target is ``load(member: Pretrained) -> model``.
+    """A model family; the target is ``load(file: ModelFile) -> model``.
 
     Args:
         abilities: which protocols of :mod:`nc_core.protocols` its models offer, in kebab-case
@@ -183,6 +256,11 @@ class ModelSpec(Spec):
     """
 
     kind: ClassVar[str] = "model"
+    _tuples: ClassVar[Mapping[str, type]] = {
+        **Spec._tuples,
+        "abilities": str,
+        "pretrained": Pretrained,
+    }
 
     abilities: tuple[str, ...] = ()
     pretrained: tuple[Pretrained, ...] = ()
@@ -198,9 +276,17 @@ class CoderSpec(Spec):
     """
 
     kind: ClassVar[str] = "coder"
+    _texts: ClassVar[tuple[str, ...]] = (*Spec._texts, "words")
 
     max_precision: int = 28
     words: str = "rans-64-32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.max_precision) is not int:
+            raise TypeError(
+                f"max_precision of {self._label} must be an integer, not {self.max_precision!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +299,7 @@ class EvaluatorSpec(Spec):
     """
 
     kind: ClassVar[str] = "evaluator"
+    _tuples: ClassVar[Mapping[str, type]] = {**Spec._tuples, "needs": str, "metrics": Metric}
 
     needs: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
@@ -220,6 +307,13 @@ class EvaluatorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSpec(Spec):
-    """A paper's commands; the target is a click command, mounted at ``nc run NAME``."""
+    """A paper's commands; the target is a click command, mounted at ``nc run NAME``.
+
+    Args:
+        recipes: names of the configurations that the package ships as ``recipes/NAME.yaml``.
+    """
 
     kind: ClassVar[str] = "command"
+    _tuples: ClassVar[Mapping[str, type]] = {**Spec._tuples, "recipes": str}
+
+    recipes: tuple[str, ...] = ()

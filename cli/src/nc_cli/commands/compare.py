@@ -32,7 +32,7 @@ _COLOURS = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
         "nc compare --dataset mnist:test --limit 1000 --codec png --codec webp",
     ),
 )
-@click.argument("inputs", metavar="[INPUT]...", nargs=-1, type=click.Path(path_type=Path))
+@options.inputs()
 @options.dataset()
 @options.limit()
 @click.option(
@@ -41,7 +41,7 @@ _COLOURS = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
     multiple=True,
     default=["predictive"],
     show_default="predictive",
-    metavar="NAME",
+    metavar="NAME|PATH",
     help="Model to compare; repeat for several. 'nc list models' shows them.",
 )
 @options.coder("rans")
@@ -59,7 +59,7 @@ _COLOURS = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.FilePath(dir_okay=False),
     metavar="FILE",
     help="Draw the figure here: .png, .svg or .pdf, with its data beside it as .csv.",
 )
@@ -84,22 +84,22 @@ def command(
     those of complete files: of one file per image for image codecs, of one stream of all raw
     samples for gzip and its like. All use one thread.
     """
-    from nc_cli.comparing import FigureFile, OutputFolder, find_subject
+    from nc_cli.comparing import FigureFile, OutputFolder, find_models, find_subject
     from nc_core.comparison import compare
     from nc_core.evaluators.codecs import find_codecs
-    from nc_core.models import load_coder, load_model
+    from nc_core.models import load_coder
 
     plugins = current_session().plugins
     codecs = find_codecs(codec_names)
-    models = [load_model(name, plugins) for name in dict.fromkeys(model_names)]
+    models = find_models(model_names, plugins, keep=out is not None)
     subject = find_subject(inputs, dataset, limit, plugins)
     figure = None if plot is None else FigureFile(plot, force)
-    with OutputFolder(out, subject, [model.name for model in models], force) as folder:
+    with OutputFolder(out, subject, list(models), force) as folder:
         with _steps() as report:
             comparison = compare(
                 subject.source,
                 subject.name,
-                models,
+                list(models.values()),
                 load_coder(coder, plugins),
                 files=folder.containers,
                 input_bytes=subject.input_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import tempfile
@@ -16,13 +17,16 @@ from nc_cli import options
 from nc_cli.console import print_json, print_text
 from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
-from nc_core.errors import UsageError
+from nc_core.errors import InterruptedWorkError, NcError, UsageError
 
 if TYPE_CHECKING:
     from nc_core.rates import Rate
     from nc_core.sources import Source
 
 __all__ = ["command"]
+
+_log = logging.getLogger(__name__)
+_STDIN_NAME = "stdin.png"
 
 
 @click.command(
@@ -34,7 +38,7 @@ __all__ = ["command"]
         "cat photo.png | nc compress - -o - > photo.ncz",
     ),
 )
-@click.argument("inputs", metavar="[INPUT]...", nargs=-1, type=click.Path(path_type=Path))
+@options.inputs()
 @options.dataset()
 @options.limit()
 @options.out("FILE.ncz", "File to write; INPUT.ncz by default, - for standard output.")
@@ -67,11 +71,15 @@ def command(
     to_stdout = out is not None and str(out) == "-"
     if to_stdout and as_json:
         raise UsageError("the file and the JSON document cannot both go to standard output")
+    if to_stdout and (resume or force):
+        option = "--resume" if resume else "--force"
+        raise UsageError(f"{option} has no meaning for standard output", "leave it out")
     with _source(inputs, dataset, limit) as (source, sizes):
         if to_stdout:
             with tempfile.TemporaryDirectory(prefix="nc-") as folder:
                 target = Path(folder) / "stdout.ncz"
-                rate = _compress(source, target, model, coder, threads, verify)
+                with _called(target, "standard output"):
+                    rate = _compress(source, target, model, coder, threads, verify)
                 with target.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
             for line in _report("standard output", rate, sizes):
@@ -99,11 +107,14 @@ def _compress(
     from nc_core.models import load_coder, load_model
 
     plugins = current_session().plugins
+    loaded = load_model(model, plugins, keep=True)
+    _log.info("model %s (id %s), %s arithmetic, coder %s", loaded.name, loaded.id[:12],
+              loaded.arithmetic, coder)  # fmt: skip
     with progress("compressing", source.content.dims, "samples") as advance:
         return compress_source(
             source,
             target,
-            load_model(model, plugins),
+            loaded,
             load_coder(coder, plugins),
             threads=threads,
             verify=verify,
@@ -130,17 +141,41 @@ def _source(
         raise UsageError("nothing to compress", "give files or folders, or --dataset NAME")
     if limit is not None:
         raise UsageError("--limit needs --dataset")
+    with _standard_input(inputs) as paths:
+        files = expand_inputs(paths)
+        yield FileSource(files), [(file, file.stat().st_size) for file in files]
+
+
+@contextmanager
+def _standard_input(inputs: tuple[Path, ...]) -> Iterator[list[Path]]:
+    """The inputs, - replaced by a file, which errors then call standard input."""
+    count = sum(str(path) == "-" for path in inputs)
+    if count == 0:
+        yield list(inputs)
+        return
+    if count > 1:
+        raise UsageError("standard input can be read only once", "give - once")
     with tempfile.TemporaryDirectory(prefix="nc-") as folder:
-        files = expand_inputs([_from_stdin(folder) if str(p) == "-" else p for p in inputs])
-        source = FileSource(files)
-        yield source, [(file, file.stat().st_size) for file in files]
+        spool = Path(folder) / _STDIN_NAME
+        with spool.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        with _called(spool, "standard input"):
+            yield [spool if str(path) == "-" else path for path in inputs]
 
 
-def _from_stdin(folder: str) -> Path:
-    path = Path(folder) / "stdin.png"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return path
+@contextmanager
+def _called(path: Path, name: str) -> Iterator[None]:
+    """Errors name a temporary file as the user knows it."""
+    try:
+        yield
+    except InterruptedWorkError as error:
+        if str(path) not in error.message:
+            raise
+        # The unfinished file goes with its folder, so there is nothing to resume.
+        raise InterruptedWorkError("interrupted; nothing was written") from error
+    except NcError as error:
+        message = error.message.replace(str(path), name)
+        raise type(error)(message, error.hint) from error
 
 
 def _default_target(inputs: tuple[Path, ...]) -> Path:
@@ -162,6 +197,7 @@ def _report(target: str, rate: Rate, sizes: list[tuple[Path, int]]) -> Iterator[
     before = sum(size for _, size in sizes)
     if before:
         what = f"{len(sizes)} files" if len(sizes) > 1 else sizes[0][0].name
+        what = "standard input" if what == _STDIN_NAME else what
         yield f"{100 * count / before:.1f} % of {what} ({before:,} bytes)"
         if count > before:
             yield _growth(sizes)

@@ -24,20 +24,6 @@ __all__ = ["SCHEMA", "command"]
 SCHEMA = "nc.data/1"
 
 
-def _name() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The argument NAME, passed as ``name: str``."""
-    return click.argument("name", metavar="NAME", shell_complete=_complete_names)
-
-
-def _complete_names(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[Any]:
-    from nc_core.specs import DatasetSpec
-
-    specs = current_session(context).plugins.specs(DatasetSpec)
-    return [spec.name for spec in specs if spec.files and spec.name.startswith(incomplete)]
-
-
 @click.group(
     "data",
     epilog=options.examples("nc data prepare mnist", "nc data verify mnist"),
@@ -57,11 +43,11 @@ def command() -> None:
         "nc data prepare kodak --from ~/Downloads/kodak",
     ),
 )
-@_name()
+@options.dataset_name()
 @click.option(
     "--from",
     "source",
-    type=click.Path(path_type=Path),
+    type=options.FilePath(),
     metavar="FOLDER",
     help="Take the official files from this folder, or a folder in it, instead of the network.",
 )
@@ -95,7 +81,7 @@ def prepare(name: str, source: Path | None, as_json: bool) -> None:
 
 
 @command.command("verify", epilog=options.examples("nc data verify mnist"))
-@_name()
+@options.dataset_name()
 @options.json_output()
 def verify(name: str, as_json: bool) -> None:
     """Check every official file of dataset NAME.
@@ -124,7 +110,7 @@ def verify(name: str, as_json: bool) -> None:
 
 
 @command.command("path", epilog=options.examples("ls $(nc data path mnist)"))
-@_name()
+@options.dataset_name()
 def path(name: str) -> None:
     """Print the folder of dataset NAME, whether or not it exists."""
     print_text(str(_folder(_spec(name))))

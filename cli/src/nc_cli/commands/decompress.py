@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import tempfile
@@ -17,9 +18,11 @@ from nc_cli import options
 from nc_cli.console import print_json, print_text
 from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
-from nc_core.errors import UsageError
+from nc_core.errors import DataError, UsageError
 
 __all__ = ["command"]
+
+_log = logging.getLogger(__name__)
 
 
 @click.command(
@@ -29,7 +32,7 @@ __all__ = ["command"]
         "cat photo.ncz | nc decompress - -o - > photo.png",
     ),
 )
-@click.argument("file", metavar="FILE.ncz", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE.ncz", type=options.FilePath())
 @options.out("DIR", "Folder to write to; by default the folder of the file, - for standard output.")
 @options.model(help_text="Model to decode with; by default the one that the file names by its id.")
 @options.threads()
@@ -41,7 +44,8 @@ def command(
     """Restore what a compressed file holds.
 
     Images come back as PNG under their own names (photo.jpg as photo.jpg.png), a dataset as one
-    .npy file. Every file is compared with its checksum; either all are written or none.
+    .npy file, or as PNG files where the sizes of its images differ. Every file is compared with
+    its checksum; either all are written or none.
     """
     to_stdout = out is not None and str(out) == "-"
     if to_stdout and as_json:
@@ -56,6 +60,8 @@ def command(
                 shutil.copyfileobj(restored, sys.stdout.buffer)
         return
     folder_path = out if out is not None else (Path() if str(file) == "-" else file.parent)
+    if folder_path.exists() and not folder_path.is_dir():
+        raise DataError(f"{folder_path}: not a folder", "give a folder, new or existing: -o DIR")
     paths = _restore(file, folder_path, model, threads, force=force)
     seconds = time.perf_counter() - start
     if as_json:
@@ -70,7 +76,8 @@ def command(
         return
     for path in paths:
         print_text(str(path))
-    click.echo(f"nc: {len(paths)} restored and verified in {seconds:.2f} s", err=True)
+    files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+    click.echo(f"nc: {files} restored and verified in {seconds:.2f} s", err=True)
 
 
 def _restore(
@@ -80,6 +87,9 @@ def _restore(
 
     with _opened(file) as (stream, name):
         container = open_container(stream, name, model, current_session().plugins)
+        header = container.header
+        _log.info("%s: model %s (id %s), coder %s", name, header.model, header.model_id[:12],
+                  header.coder)  # fmt: skip
         with progress("decompressing", container.header.content.dims, "samples") as advance:
             return restore_files(
                 container, folder, threads=threads, force=force, progress=cumulative(advance)

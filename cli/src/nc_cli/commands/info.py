@@ -11,11 +11,13 @@ import click
 from nc_cli import options
 from nc_cli.console import format_bytes, print_json, print_table
 from nc_cli.session import current_session
-from nc_core.errors import PluginError
+from nc_core.errors import PluginError, UsageError
+from nc_core.lookup import did_you_mean
 from nc_core.specs import DatasetSpec, ModelSpec, Spec
 
 __all__ = ["command"]
 
+SCHEMA = "nc.info/1"
 _LISTED = 20
 
 
@@ -26,6 +28,7 @@ _LISTED = 20
         "nc info photo.png.ncz --json",
         "nc info mnist",
         "nc info predictive",
+        "nc info runs/photos                      # the model of a run directory",
     ),
 )
 @click.argument("what", metavar="FILE|DATASET|MODEL")
@@ -33,16 +36,55 @@ _LISTED = 20
 def command(what: str, as_json: bool) -> None:
     """Show what a compressed file holds and what it costs, or what a dataset or model is.
 
-    Of a file only header and footer are read, so it takes no time however large the file.
+    A model is given by its name, or by the path of a model file or run directory. Of a
+    compressed file only header and footer are read, so it takes no time however large the file.
     """
-    if Path(what).exists() or os.sep in what or what.endswith(".ncz"):
-        document = _container(Path(what))
-    else:
-        document = _record(what)
+    document = _describe(what)
     if as_json:
         print_json(document)
     else:
         print_table([[key.replace("_", " "), text] for key, text in _lines(document)])
+
+
+def _describe(what: str) -> dict[str, Any]:
+    """The document of a file, run directory or name."""
+    if not what:
+        raise UsageError("nothing to describe: the name is empty", "nc info FILE|DATASET|MODEL")
+    path = Path(what)
+    is_path = os.sep in what
+    if what.endswith(".safetensors") or (path.is_dir() and (is_path or _holds_model(path))):
+        return _model_file(path)
+    if is_path or what.endswith(".ncz") or path.is_file():
+        return _container(path)
+    return _record(what)
+
+
+def _holds_model(folder: Path) -> bool:
+    from nc_core.models import RUN_MODEL
+
+    return (folder / RUN_MODEL).exists()
+
+
+def _model_file(path: Path) -> dict[str, Any]:
+    from nc_core.models import find_model_file
+
+    family, file = find_model_file(path, current_session().plugins)
+    tensors = file.tensors().values()
+    provider = family.provider
+    return {
+        "schema": SCHEMA,
+        "kind": "model file",
+        "file": str(path),
+        "name": file.name,
+        "id": file.id,
+        "family": file.family,
+        "provider": f"{provider.distribution} {provider.version}" if provider else None,
+        "abilities": list(family.abilities),
+        "parameters": sum(tensor.size for tensor in tensors),
+        "parameter_bytes": sum(tensor.nbytes for tensor in tensors),
+        "config": dict(file.config),
+        "info": dict(file.info),
+    }
 
 
 def _container(path: Path) -> dict[str, Any]:
@@ -57,7 +99,7 @@ def _container(path: Path) -> dict[str, Any]:
         del rate[key]  # no file holds its times
     content = header.content
     return {
-        "schema": "nc.info/1",
+        "schema": SCHEMA,
         "file": str(path),
         "content": content.kind,
         "shape": list(content.array_shape) if content.kind == "array" else None,
@@ -76,6 +118,13 @@ def _container(path: Path) -> dict[str, Any]:
         "tables": header.tables,
         "probe": header.probe,
         "lanes": header.lanes,
+        "group": header.group,
+        "initial_words": header.initial_words,
+        "tiling": {
+            "height": header.tiling.height or None,
+            "width": header.tiling.width or None,
+            "pixels_per_chunk": header.tiling.pixels,
+        },
         "chunks": len(reader.chunk_lengths),
         "total_bytes": reader.size,
         "rate": {key: value for key, value in rate.items() if key != "schema"},
@@ -86,22 +135,33 @@ def _record(name: str) -> dict[str, Any]:
     """A dataset or a model by name; a dataset may come with split and options."""
     plugins = current_session().plugins
     plain = name.partition(":")[0].partition("?")[0]
-    if any(spec.name == plain.partition("@")[0] for spec in plugins.specs(DatasetSpec)):
-        return _dataset(plugins.find(DatasetSpec, plain))
-    if any(spec.name == name.partition("@")[0] for spec in plugins.specs(ModelSpec)):
+    base = plain.partition("@")[0]
+    datasets = [spec.name for spec in plugins.specs(DatasetSpec)]
+    families = [spec.name for spec in plugins.specs(ModelSpec)]
+    members = [m.name for family in plugins.specs(ModelSpec) for m in family.pretrained]
+    if base in datasets:
+        return _dataset(plugins.find(DatasetSpec, plain), name.removeprefix(plain))
+    if name.partition("@")[0] in families:
         return _model(plugins.find(ModelSpec, name))
-    try:
+    if name.partition("@")[0] in members:
         family, member = plugins.find_pretrained(name)
-    except PluginError as error:
-        raise PluginError(
-            f"'{name}' is no file, dataset or model{error.message.partition(name + chr(39))[2]}",
-            error.hint or "'nc list' shows what is installed",
-        ) from error
-    return {"schema": "nc.info/1", "id": member.id, **_model(family), "summary": member.summary}
+        return {"schema": SCHEMA, "id": member.id, **_model(family), "summary": member.summary}
+    near = did_you_mean(base, [*datasets, *families, *members])
+    raise PluginError(
+        f"'{name}' is no file, dataset or model{near}",
+        "a broken plugin may provide it: nc plugin list --broken"
+        if plugins.broken
+        else "'nc list' shows what is installed",
+    )
 
 
-def _dataset(spec: DatasetSpec) -> dict[str, Any]:
+def _dataset(spec: DatasetSpec, rest: str) -> dict[str, Any]:
+    """A dataset; ``rest`` of its name, split and options, is only checked."""
     from nc_core.datasets.locations import dataset_folder
+    from nc_core.datasets.opening import make_request
+
+    if rest:
+        make_request(f"{spec.name}{rest}", spec)
 
     document = _common(spec) | {
         "splits": list(spec.splits),
@@ -127,7 +187,7 @@ def _model(spec: ModelSpec) -> dict[str, Any]:
 
 def _common(spec: Spec) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "schema": "nc.info/1",
+        "schema": SCHEMA,
         "kind": spec.kind,
         "name": spec.name,
         "summary": spec.summary,
@@ -150,7 +210,7 @@ def _lines(document: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             nested = _lines(value)
             rows += [(f"{prefix}{key} {name}" if key != "rate" else name, t) for name, t in nested]
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
+        elif key == "files":
             rows += _file_lines(value)
         else:
             rows.append((f"{prefix}{key}", _text(key, value)))
@@ -173,15 +233,16 @@ def _file_lines(files: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def _text(key: str, value: Any) -> str:
     if key == "shape":
         return _shape(value)
-    if key.endswith("bytes"):
-        return f"{value:,} ({format_bytes(value)})"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int) and key.endswith("bytes"):
+        return f"{value:,} ({format_bytes(value)})"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, float):
         return f"{value:,.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return text if text.isprintable() else ascii(text)
 
 
 def _shape(sides: list[int]) -> str:

@@ -29,6 +29,7 @@ class _Kind:
         headers: titles of the columns between name and summary.
         rows: the rows of one record: name, columns, summary.
         fields: its own keys in JSON.
+        names: what one record lists in JSON; usually itself.
         nothing: what to say when there is none.
     """
 
@@ -37,6 +38,7 @@ class _Kind:
     rows: Callable[[Any], list[_Row]]
     fields: Callable[[Any], dict[str, Any]]
     nothing: str = "none installed"
+    names: Callable[[Any], tuple[str, ...]] = lambda spec: (spec.name,)
 
 
 def _dataset_rows(spec: DatasetSpec) -> list[_Row]:
@@ -92,6 +94,10 @@ def _paper_rows(spec: CommandSpec) -> list[_Row]:
     return [[spec.name, reference.arxiv if reference else None, spec.summary]]
 
 
+def _recipe_rows(spec: CommandSpec) -> list[_Row]:
+    return [[recipe, spec.name, spec.summary] for recipe in spec.recipes]
+
+
 _KINDS = {
     "datasets": _Kind(DatasetSpec, ("splits", "download"), _dataset_rows, _dataset_fields),
     "models": _Kind(ModelSpec, ("abilities",), _model_rows, _model_fields),
@@ -101,8 +107,15 @@ _KINDS = {
         CommandSpec,
         ("arXiv",),
         _paper_rows,
-        lambda _: {},
+        lambda spec: {"recipes": spec.recipes},
         "none installed; for example: pip install nc-bitswap",
+    ),
+    "recipes": _Kind(
+        CommandSpec,
+        ("paper",),
+        _recipe_rows,
+        lambda spec: {"paper": spec.name},
+        names=lambda spec: spec.recipes,
     ),
 }
 
@@ -116,9 +129,9 @@ _KINDS = {
 def command(kind: str | None, as_json: bool) -> None:
     """List what is installed.
 
-    KIND is datasets, models, coders, evaluators or papers, and shows more about it. Below a
-    family of models are its trained models, whose names --model takes; below an evaluator are
-    the numbers that it returns.
+    KIND is datasets, models, coders, evaluators, papers or recipes, and shows more about it.
+    Below a family of models are its trained models, whose names --model takes; below an
+    evaluator are the numbers that it returns. A recipe is a configuration that a paper brings.
     """
     plugins = current_session().plugins
     if as_json:
@@ -136,9 +149,9 @@ def command(kind: str | None, as_json: bool) -> None:
 def _print_kind(plugins: PluginManager, kind: _Kind) -> None:
     """All columns of one kind."""
     rows = [
-        [*row[:-1], "" if index else _provider(spec), row[-1]]
+        [*row[:-1], "" if row[0].startswith(" ") else _provider(spec), row[-1]]
         for spec in plugins.specs(kind.record)
-        for index, row in enumerate(kind.rows(spec))
+        for row in kind.rows(spec)
     ]
     if rows:
         print_table(rows, ["name", *kind.headers, "from", "summary"])
@@ -172,7 +185,7 @@ def _documents(plugins: PluginManager, kind: _Kind) -> list[dict[str, Any]]:
     """The records of a kind as plain data."""
     return [
         {
-            "name": spec.name,
+            "name": name,
             "summary": spec.summary,
             "provider": spec.provider.distribution if spec.provider else None,
             "version": spec.provider.version if spec.provider else None,
@@ -180,6 +193,7 @@ def _documents(plugins: PluginManager, kind: _Kind) -> list[dict[str, Any]]:
             **kind.fields(spec),
         }
         for spec in plugins.specs(kind.record)
+        for name in kind.names(spec)
     ]
 
 

@@ -42,9 +42,10 @@ class PaperGroup(LazyGroup):
         try:
             paper = current_session(ctx).plugins.find(CommandSpec, name)
         except PluginError as error:
-            raise PluginError(
-                error.message, error.hint or (None if papers else _NO_PAPER)
-            ) from None
+            plugins = current_session(ctx).plugins
+            missing = plugins.broken or any(plugin.disabled for plugin in plugins.plugins)
+            nothing = not papers and not missing
+            raise PluginError(error.message, _NO_PAPER if nothing else error.hint) from None
         with redirect_stdout(sys.stderr):  # what a module prints is no result of the command
             loaded = paper.load()
         if not isinstance(loaded, click.Command):

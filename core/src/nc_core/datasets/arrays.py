@@ -15,7 +15,7 @@ from nc_core.protocols import Layout
 __all__ = ["ArrayRows", "guess_layout", "open_npy", "open_npz"]
 
 _LAYOUTS = ("hw", "hwc", "chw", "none")
-_CHANNELS = (1, 3, 4)
+_CHANNELS = (1, 2, 3, 4)
 _SAMPLES_PER_CHECK = 1 << 22
 
 
@@ -101,8 +101,8 @@ class ArrayRows:
 def guess_layout(shape: tuple[int, ...]) -> Layout:
     """Layout of one item by its shape.
 
-    Two axes are ``hw``; three are ``hwc`` if the last has 1, 3 or 4 channels, else ``chw`` if
-    the first has; everything else is ``none``.
+    Two axes are ``hw``; three are ``hwc`` if the last has 1 to 4 channels, else ``chw`` if the
+    first has; everything else is ``none``.
     """
     if len(shape) == 2:
         return "hw"

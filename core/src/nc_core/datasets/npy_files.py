@@ -28,7 +28,11 @@ _USUAL_KEYS = ("data", "images", "x")
 _NUMERIC_KINDS = "biuf"
 # A compressed array cannot be mapped and must fit in memory.
 _MOST_LOADED_BYTES = 4 << 30
+_MOST_AXES = 64  # NumPy has no arrays of more
 _LOCAL_HEADER = struct.Struct("<26xHH")
+# What zipfile raises for damaged archives, besides its own error.
+_DAMAGE = (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError,
+           struct.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def load_npz(path: Path, key: str | None = None) -> tuple[str, NDArray[Any]]:
             return key, _load_member(path, archive, key)
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: damaged, or not an .npz archive: {_one_line(error)}") from error
-    except (zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path}: damaged archive: {_one_line(error)}") from error
     except OSError as error:
         raise describe_os_error(error, path) from error
@@ -119,7 +123,10 @@ def _load_member(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]
         if found != header.nbytes:
             raise DataError(f"{label}: declares {header.nbytes:,} bytes of data, holds {found:,}")
         if info.compress_type == zipfile.ZIP_STORED:
-            return _map(path, header, _data_offset(path, info) + header.length)
+            offset = _data_offset(path, info) + header.length
+            if offset + header.nbytes > path.stat().st_size:
+                raise DataError(f"{label}: damaged archive: it ends early")
+            return _map(path, header, offset)
         if header.nbytes > _MOST_LOADED_BYTES:
             raise DataError(
                 f"{label}: a compressed array of {header.nbytes:,} bytes",
@@ -150,6 +157,8 @@ def _read_header(file: IO[bytes], label: str) -> _Header:
         )
     if dtype.kind not in _NUMERIC_KINDS:
         raise DataError(f"{label}: samples of type {dtype}, which is not numeric")
+    if len(shape) > _MOST_AXES or not all(type(side) is int and side >= 0 for side in shape):
+        raise DataError(f"{label}: not a NumPy array: a shape of {_one_line(shape)[:80]}")
     if 0 in shape:
         raise DataError(f"{label}: an array of shape {shape} has no samples")
     return _Header(shape, fortran, dtype, file.tell())
@@ -168,5 +177,5 @@ def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
     return int(info.header_offset + _LOCAL_HEADER.size + name + extra)
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: object) -> str:
     return " ".join(str(error).split()) or "it ends early"

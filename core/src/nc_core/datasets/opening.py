@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from nc_core.plugins import PluginManager
     from nc_core.protocols import Dataset
 
-__all__ = ["DatasetRequest", "choose", "find_dataset", "make_request", "open_dataset"]
+__all__ = ["DatasetRequest", "find_dataset", "make_request", "one_of", "open_dataset"]
+
+_MOST = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,18 @@ class DatasetRequest:
             UsageError: another value.
         """
         value = self.options.get(name, default)
-        return value if value == default else choose(value, choices, f"value of {name}")
+        return value if value == default else one_of(value, choices, f"value of {name}")
 
     def integer(self, name: str, default: int) -> int:
-        """The value of an option that is an integer, 0 or more.
+        """The value of an option that is an integer from 0 to 2^32 - 1, as seeds are.
 
         Raises:
             UsageError: another value.
         """
         value = self.options.get(name, str(default))
-        if not (value.isascii() and value.isdecimal()):
-            raise UsageError(f"{name}={value}: expected an integer, 0 or more")
+        is_number = value.isascii() and value.isdecimal()
+        if not is_number or len(value) > len(str(_MOST)) or int(value) > _MOST:
+            raise UsageError(f"{name}={value[:20]}: expected an integer, 0 to {_MOST}")
         return int(value)
 
 
@@ -149,7 +152,7 @@ def make_request(text: str, spec: DatasetSpec) -> DatasetRequest:
     return DatasetRequest(request_name, split, path, folder, MappingProxyType(options))
 
 
-def choose(word: str, words: Iterable[str], what: str) -> str:
+def one_of(word: str, words: Iterable[str], what: str) -> str:
     """Return ``word`` if it is among ``words``.
 
     Raises:
@@ -177,14 +180,14 @@ def _split_path(spec: DatasetSpec, rest: str) -> tuple[str, dict[str, str]]:
 def _split_of(spec: DatasetSpec, split: str) -> str:
     if not split:
         return spec.splits[0] if spec.splits else ""
-    return choose(split, spec.splits, f"split of dataset '{spec.name}'")
+    return one_of(split, spec.splits, f"split of dataset '{spec.name}'")
 
 
 def _parse_options(spec: DatasetSpec, text: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for part in filter(None, text.split("&")):
         name, equals, value = part.partition("=")
-        choose(name, spec.options, f"option of dataset '{spec.name}'")
+        one_of(name, spec.options, f"option of dataset '{spec.name}'")
         if not equals or not value:
             raise UsageError(f"option {name} of '{spec.name}' needs a value: {name}=VALUE")
         if name in options:

@@ -88,7 +88,7 @@ def prepare_dataset(
         check.file for check in verify_dataset(spec, progress) if check.state is not FileState.RIGHT
     ]
     folder = dataset_folder(spec.name)
-    origins = _locate(spec, wanted, source) if source is not None and wanted else {}
+    origins = _locate(spec, wanted, source) if source is not None else {}
     for file in wanted:
         with atomic_write(folder / file.name) as target:
             writer = _CheckedWriter(target, file, progress)

@@ -19,6 +19,7 @@ from nc_core.evaluators.codecs import (
     Picture,
     StreamCodec,
 )
+from nc_core.evaluators.metrics import CLASSICAL_METRICS
 from nc_core.evaluators.request import EvaluationRequest
 from nc_core.protocols import Layout
 from nc_core.rates import Measurement
@@ -268,16 +269,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def _measurements(result: ClassicalResult, count: int) -> list[Measurement]:
-    values = {
-        "total_bytes": (result.total_bytes, "byte"),
-        "bits_per_dim": (result.bits_per_dim, "bit/dim"),
-        "bits_per_pixel": (result.bits_per_pixel, "bit/pixel"),
-        "encode_seconds": (result.encode_seconds, "s"),
-        "decode_seconds": (result.decode_seconds, "s"),
-        "verified": (1.0 if result.verified else None, "1 = decoded and equal"),
-    }
+    if not result.verified:
+        return []
+    values = ((metric, getattr(result, metric.name)) for metric in CLASSICAL_METRICS)
     return [
-        Measurement(name=f"{result.codec}.{name}", value=float(value), unit=unit, n=count)
-        for name, (value, unit) in values.items()
+        Measurement(
+            name=f"{result.codec}.{metric.name}", value=float(value), unit=metric.unit, n=count
+        )
+        for metric, value in values
         if value is not None
     ]

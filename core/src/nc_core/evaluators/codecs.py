@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nc_core.datasets.opening import choose
+from nc_core.datasets.opening import one_of
 
 __all__ = [
     "CODECS",
@@ -263,7 +263,10 @@ CODECS: tuple[StreamCodec | ImageCodec, ...] = (
     StreamCodec("bzip2", "bzip2", "level 9", _bzip2_encode, _bzip2_decode),
     StreamCodec("xz", "xz (LZMA)", "preset 6, the default", _xz_encode, _xz_decode),
     StreamCodec("zstd", "Zstandard", "level 19", _zstd_encode, _zstd_decode, "ZSTD"),
-    ImageCodec("png", "PNG", "Pillow, optimised", _png_encode, _png_decode),
+    ImageCodec(
+        "png", "PNG", "Pillow, optimised; 16-bit colour: imagecodecs, level 9", _png_encode,
+        _png_decode,
+    ),
     ImageCodec(
         "webp", "WebP lossless", "quality 100, method 4", _webp_encode, _webp_decode, deep=False
     ),
@@ -298,5 +301,5 @@ def find_codecs(names: Sequence[str] = ()) -> list[StreamCodec | ImageCodec]:
         UsageError: no codec has the name.
     """
     known = {codec.name: codec for codec in CODECS}
-    wanted = {choose(name, known, "codec") for name in names}
+    wanted = {one_of(name, known, "codec") for name in names}
     return [codec for codec in CODECS if not wanted or codec.name in wanted]

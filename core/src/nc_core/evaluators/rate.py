@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from nc_core.errors import UsageError
+from nc_core.evaluators.metrics import RATE_METRICS
 from nc_core.evaluators.request import EvaluationRequest
 from nc_core.lossless import compress_source
 from nc_core.models import load_coder
@@ -16,23 +17,7 @@ from nc_core.sources import DatasetSource
 
 __all__ = ["UNITS", "evaluate_rate", "rate_measurements"]
 
-UNITS = {
-    "items": "item",
-    "dims": "dim",
-    "pixels": "pixel",
-    "total_bits": "bit",
-    "payload_bits": "bit",
-    "header_bits": "bit",
-    "initial_bits": "bit",
-    "bound_bits": "bit",
-    "overhead_percent": "%",
-    "bits_per_dim": "bit/dim",
-    "bits_per_pixel": "bit/pixel",
-    "bits_per_dim_marginal": "bit/dim",
-    "encode_seconds": "s",
-    "decode_seconds": "s",
-    "verified": "1 = decoded and equal",
-}
+UNITS = {metric.name: metric.unit for metric in RATE_METRICS}
 """Every part of a rate record, with its unit."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nc_core.datasets.items import count_items
 from nc_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,13 +47,7 @@ class EvaluationRequest:
         Raises:
             UsageError: the data have no end and no limit was given, or there is no item.
         """
-        try:
-            available = len(self.dataset)
-        except TypeError as error:
-            if self.limit is None:
-                raise UsageError(f"{self.dataset.name} has no end", "give --limit N") from error
-            available = self.limit
-        count = available if self.limit is None else min(self.limit, available)
+        count = count_items(self.dataset, self.limit)
         if count < 1:
             raise UsageError(f"no items of {self.dataset.name} to evaluate")
         return count

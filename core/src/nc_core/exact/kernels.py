@@ -1,0 +1,59 @@
+"""Compiled elementwise kernels: one pass over memory, no branches.
+
+All arithmetic is on float32 numbers that are integers below 2 ** 24 in some unit, by powers of
+two, so that every operation but ``rint`` is exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import float32, types
+
+from nc_core.ans.compiled import kernel
+
+__all__ = ["add", "look_up", "quantize"]
+
+_FLOATS = types.Array(float32, 1, "C")
+# Tables are read-only arrays, which have a type of their own.
+_TABLE = types.Array(float32, 1, "C", readonly=True)
+
+
+@kernel(types.void(_FLOATS, _FLOATS, float32, float32, float32))
+def quantize(values: Any, out: Any, factor: Any, step: Any, limit: Any) -> None:
+    """Compute out = clamp(rint(values * factor), -limit, limit) * step."""
+    for index in range(values.size):
+        rounded = np.rint(values[index] * factor)
+        out[index] = min(max(rounded, -limit), limit) * step
+
+
+@kernel(types.void(_FLOATS, _FLOATS, _FLOATS, float32, float32))
+def add(left: Any, right: Any, out: Any, factor: Any, step: Any) -> None:
+    """Compute out = (rint(left * factor) + rint(right * factor)) * step."""
+    for index in range(left.size):
+        out[index] = (np.rint(left[index] * factor) + np.rint(right[index] * factor)) * step
+
+
+@kernel(types.void(_FLOATS, _FLOATS, _TABLE, float32, float32, float32, float32, float32))
+def look_up(
+    values: Any,
+    out: Any,
+    table: Any,
+    factor: Any,
+    low: Any,
+    high: Any,
+    top: Any,
+    slope: Any,
+) -> None:
+    """Compute out = table[clamp(t, low, high) - low] + slope * (t above high).
+
+    t is rint(values * factor). ``slope`` is the value's unit for each unit of t, or 0; ``top``
+    ends the linear side.
+    """
+    # The clamp keeps the index in range; unsigned, it needs no wrap-around.
+    for index in range(values.size):
+        rounded = np.rint(values[index] * factor)
+        inside = min(max(rounded, low), high)
+        above = min(max(rounded, high), top) - high
+        out[index] = table[np.uint32(np.int32(inside - low))] + above * slope

@@ -1,0 +1,37 @@
+"""A pool of threads that returns results in the order of their tasks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["in_order"]
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+
+def in_order(
+    function: Callable[[_Task], _Result], tasks: Iterable[_Task], threads: int
+) -> Iterator[_Result]:
+    """Results of ``function`` over ``tasks`` in order, computed ``threads`` at a time.
+
+    Holds at most ``threads + 1`` results, so memory stays bounded however long the job.
+    """
+    if threads <= 1:
+        yield from map(function, tasks)
+        return
+    pending: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for task in tasks:
+                pending.append(pool.submit(function, task))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

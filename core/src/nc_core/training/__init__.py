@@ -1,0 +1,54 @@
+"""Training: one loop for all papers, with exact resume.
+
+Names are imported when they are first used: settings can be read without torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nc_core.training.batches import TrainingData
+    from nc_core.training.devices import Hardware
+    from nc_core.training.loop import FitResult, fit
+    from nc_core.training.randomness import seeded
+    from nc_core.training.settings import EmaConfig, FitConfig
+    from nc_core.training.shards import Shard, current_shard
+    from nc_core.training.task import Task, UpdatingTask
+
+__all__ = [
+    "EmaConfig",
+    "FitConfig",
+    "FitResult",
+    "Hardware",
+    "Shard",
+    "Task",
+    "TrainingData",
+    "UpdatingTask",
+    "current_shard",
+    "fit",
+    "seeded",
+]
+
+_HOMES = {
+    "EmaConfig": "settings",
+    "FitConfig": "settings",
+    "FitResult": "loop",
+    "Hardware": "devices",
+    "Shard": "shards",
+    "Task": "task",
+    "TrainingData": "batches",
+    "UpdatingTask": "task",
+    "current_shard": "shards",
+    "fit": "loop",
+    "seeded": "randomness",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nc_core.training' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"nc_core.training.{_HOMES[name]}"), name)
