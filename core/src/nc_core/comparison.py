@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 # Work on a model counts as much as so many steps of a classical codec, for a bar that moves.
 _STEPS_PER_MODEL = 4
-_WARM_UP_SIDE = 32
+_WARM_UP_SIDE = 256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.ans import Message
-from nc_core.ans.distributions import Uniform
 from nc_core.errors import CorruptFileError
 from nc_core.predictive.colour import candidates
 from nc_core.predictive.layout import CLASSES, FEATURES, USED
@@ -113,8 +113,32 @@ def _own(side: Side, plane: int) -> list[int]:
 
 
 def _push(coder: Coder, message: Message, value: int, bits: int) -> None:
-    coder.push(message, np.array([[value]]), Uniform(1 << bits, (1, 1)))
+    start, freq = np.array([[value]], np.uint64), np.ones((1, 1), np.uint64)
+    coder.push_intervals(message, start, freq, bits)
 
 
 def _pop(coder: Coder, message: Message, bits: int) -> int:
-    return int(coder.pop(message, Uniform(1 << bits, (1, 1)))[0, 0])
+    return int(coder.pop(message, _Number(bits))[0, 0])
+
+
+class _Number:
+    """A number of so many bits, all equally likely.
+
+    Not ``Uniform``, whose own kernels would have to be compiled for these few numbers.
+    """
+
+    shape = (1, 1)
+
+    def __init__(self, bits: int) -> None:
+        self.precision = bits
+
+    def intervals(self, symbols: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Every symbol owns one count."""
+        starts = symbols.astype(np.uint64)
+        return starts, np.ones_like(starts)
+
+    def locate(
+        self, step: int, counts: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
+        """The count itself."""
+        return counts.astype(np.int64), counts, np.ones_like(counts)
