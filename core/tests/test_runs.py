@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nc_core import files
-from nc_core.errors import DataError, ExitCode, UsageError
+from nc_core.errors import DataError, ExitCode, UsageError, WorkError
 from nc_core.run_logs import read_records
 from nc_core.runs import RunDirectory, is_main_process
 
@@ -203,7 +203,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(files.os, "fsync", full)
-        with pytest.raises(DataError, match=r"rate.json: no space left on device"):
+        with pytest.raises(WorkError, match=r"rate.json: no space left on device"):
             run.save_result("rate", [2])
         assert run.results() == {"rate": [1]}
         assert list((path / "results").iterdir()) == [path / "results" / "rate.json"]
