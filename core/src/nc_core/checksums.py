@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ __all__ = ["Checksums", "Digest"]
 
 
 class Digest:
-    """SHA-256 of the samples of each file that will be restored."""
+    """SHA-256, in base64, of the samples of each file that will be restored."""
 
     def __init__(self, content: Content) -> None:
         self._one_per_item = content.kind == "images"
@@ -29,7 +30,7 @@ class Digest:
         self._sum.update(little_endian.data)
         if not self._one_per_item and index < self._last:
             return []
-        digest = self._sum.hexdigest()
+        digest = base64.b64encode(self._sum.digest()).decode()
         self._sum = hashlib.sha256()
         return [digest]
 
