@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sized
+from typing import Protocol
 
 from nc_core.errors import UsageError
-
-if TYPE_CHECKING:
-    from nc_core.protocols import Dataset
 
 __all__ = ["count_items", "file_stem"]
 
 _LONGEST_STEM = 64
 
 
-def count_items(dataset: Dataset, limit: int | None = None) -> int:
+class _Named(Sized, Protocol):
+    name: str
+
+
+def count_items(dataset: _Named, limit: int | None = None) -> int:
     """Number of items, at most ``limit``.
 
     Raises:

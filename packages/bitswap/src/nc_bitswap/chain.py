@@ -1,0 +1,141 @@
+"""The latent variables of a batch of images, as integer distributions of symbols.
+
+What a message holds of a level is a column of symbols, image after image, each in the order
+channel, row, column. Pixels outside the images (where blocks are smaller than what the
+networks take) are known to both sides, and not coded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nc_bitswap.discretization import LatentBins
+from nc_bitswap.model import HierarchicalVAE
+from nc_core.ans.distributions import DiscretizedLogistic, PixelBins, Uniform
+from nc_core.protocols import Distribution
+
+__all__ = ["BlockChain", "Frame", "Padding"]
+
+Padding = Literal["zero", "edge"]
+
+_PIXEL_PRECISION = 24
+# So fine that the one count which every bin has costs nothing.
+_LATENT_PRECISION = 28
+# A posterior is only drawn from. Bins further away are cut off, before draws from their one
+# count cost twenty bits each under the prior; the mass outside is 2 exp(-16).
+_WINDOW = 16
+_PIXELS = PixelBins(256)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where blocks lie in the images that the networks take: in the middle.
+
+    Args:
+        image: (channels, height, width) of the networks' images.
+        height, width: of the blocks.
+        padding: what surrounds them: black, or their own outermost pixels.
+    """
+
+    image: tuple[int, int, int]
+    height: int
+    width: int
+    padding: Padding
+
+    @property
+    def dims(self) -> int:
+        """Samples of one block."""
+        return self.image[0] * self.height * self.width
+
+    def pad(self, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Blocks (B, C, h, w) as images (B, C, H, W)."""
+        top, left = self._corner
+        below = self.image[1] - self.height - top
+        right = self.image[2] - self.width - left
+        mode: Any = "edge" if self.padding == "edge" else "constant"
+        padded: NDArray[np.uint8] = np.pad(
+            blocks, ((0, 0), (0, 0), (top, below), (left, right)), mode
+        )
+        return padded
+
+    def crop(self, images: NDArray[Any]) -> NDArray[Any]:
+        """The part of images (..., H, W) that blocks cover."""
+        top, left = self._corner
+        return images[..., top : top + self.height, left : left + self.width]
+
+    @property
+    def _corner(self) -> tuple[int, int]:
+        return (self.image[1] - self.height) // 2, (self.image[2] - self.width) // 2
+
+
+class BlockChain:
+    """A :class:`nc_core.ans.bits_back.Chain` for some blocks at once.
+
+    Args:
+        networks: a lowered :class:`HierarchicalVAE`.
+        bins: of its latents.
+        frame: of the blocks.
+        count: how many blocks.
+    """
+
+    def __init__(
+        self, networks: HierarchicalVAE, bins: LatentBins, frame: Frame, count: int
+    ) -> None:
+        self.depth = networks.architecture.levels
+        self._networks, self._bins = networks, bins
+        self._frame, self._count = frame, count
+        self._latent = (count, *networks.architecture.latent_shape)
+
+    def prior(self) -> Distribution:
+        """p(z_depth): all bins have the same mass."""
+        return Uniform(1 << self._bins.bits, (self._count * self._bins.dims, 1))
+
+    def likelihood(self, level: int, above: NDArray[Any]) -> Distribution:
+        """p(z_level | z_{level+1} = above)."""
+        with torch.no_grad():
+            means, scales = self._networks.likelihood(level, self._latents(level + 1, above))
+        if level:
+            return self._latent_logistic(level, means, scales, None)
+        scales = scales.expand_as(means)
+        return DiscretizedLogistic(
+            _column(self._frame.crop(means.numpy())),
+            _column(self._frame.crop(scales.numpy())),
+            _PIXELS,
+            precision=_PIXEL_PRECISION,
+        )
+
+    def posterior(self, level: int, below: NDArray[Any]) -> Distribution:
+        """q(z_level | z_{level-1} = below)."""
+        with torch.no_grad():
+            values = self._images(below) if level == 1 else self._latents(level - 1, below)
+            means, scales = self._networks.posterior(level, values)
+        return self._latent_logistic(level, means, scales, _WINDOW)
+
+    def _latent_logistic(
+        self, level: int, means: torch.Tensor, scales: torch.Tensor, window: int | None
+    ) -> DiscretizedLogistic:
+        return DiscretizedLogistic(
+            _column(means.numpy()),
+            _column(scales.numpy()),
+            self._bins.distribution_bins(level, self._count),
+            precision=_LATENT_PRECISION,
+            window=window,
+        )
+
+    def _images(self, column: NDArray[Any]) -> torch.Tensor:
+        channels, height, width = self._frame.image[0], self._frame.height, self._frame.width
+        blocks = column.astype(np.uint8).reshape(self._count, channels, height, width)
+        return torch.from_numpy(self._frame.pad(blocks))
+
+    def _latents(self, level: int, column: NDArray[Any]) -> torch.Tensor:
+        values = self._bins.values(level, column.reshape(self._count, -1))
+        return torch.from_numpy(values.reshape(self._latent))
+
+
+def _column(array: NDArray[Any]) -> NDArray[Any]:
+    return array.reshape(-1, 1)

@@ -1,0 +1,205 @@
+"""A trained model as a lossless model of the engine: bits-back coding on exact networks.
+
+Blocks are coded in groups, all blocks of a group side by side through the networks. What a
+group borrows beyond the message is taken from its initial words, and paid for; so the first
+group has one block, and the others as many as the message can lend to. Only the encoder
+decides: it pushes the size of a group after the group.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import nc_bitswap
+from nc_bitswap.chain import BlockChain, Frame, Padding
+from nc_bitswap.discretization import LatentBins
+from nc_bitswap.model import HierarchicalVAE
+from nc_core.ans import TABLES_VERSION, Message, Rans, Uniform
+from nc_core.ans.bits_back import pop_bb_ans, pop_bit_swap, push_bb_ans, push_bit_swap
+from nc_core.errors import CorruptFileError
+from nc_core.protocols import Block, Coder
+
+__all__ = ["ORDERS", "BitswapCodec", "Order"]
+
+Order = Literal["bit-swap", "bb-ans"]
+ORDERS: tuple[Order, ...] = ("bit-swap", "bb-ans")
+
+_PUSH = {"bit-swap": push_bit_swap, "bb-ans": push_bb_ans}
+_POP = {"bit-swap": pop_bit_swap, "bb-ans": pop_bb_ans}
+_LARGEST_GROUP = 32
+_CHUNK_PIXELS = 1 << 20
+# A latent never borrows more than its precision.
+_BITS_PER_LATENT = 28
+# What blocks may borrow, over what the first one did.
+_MARGIN = 1.25
+
+
+class BitswapCodec:
+    """Codes blocks of up to the networks' image size; see :class:`nc_core.protocols.LosslessModel`.
+
+    Args:
+        name, model_id: of the model.
+        networks: a lowered :class:`HierarchicalVAE`.
+        bins: of its latents.
+        padding: what surrounds blocks that are smaller than the networks' images.
+        order: of the steps of coding. A message says which one it was made with, so that any
+            model decodes both.
+    """
+
+    package = ("nc-bitswap", nc_bitswap.__version__)
+    arithmetic: Literal["exact", "float"] = "exact"
+    tables = TABLES_VERSION
+    lanes = 1
+    group: int | None = None
+
+    def __init__(
+        self,
+        name: str,
+        model_id: str,
+        networks: HierarchicalVAE,
+        bins: LatentBins,
+        padding: Padding = "zero",
+        order: Order = "bit-swap",
+    ) -> None:
+        self.name, self.id = name, model_id
+        self.order: Order = order
+        self._networks, self._bins, self._padding = networks, bins, padding
+        channels, height, width = networks.architecture.image_shape
+        self.block = Block((channels,), height, width, _CHUNK_PIXELS)
+        # Enough whatever the networks say; words that are not borrowed cost nothing.
+        latents = networks.architecture.levels * bins.dims * _LARGEST_GROUP
+        self.initial_words = latents * _BITS_PER_LATENT // 32 + 1
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what the networks see."""
+        return self._networks.architecture.image_shape
+
+    @property
+    def padding(self) -> Padding:
+        """What surrounds smaller blocks in it."""
+        return self._padding
+
+    def with_order(self, order: Order) -> BitswapCodec:
+        """The same model, coding in another order."""
+        if order not in ORDERS:
+            raise ValueError(f"no order {order!r}; there are {' and '.join(ORDERS)}")
+        other = copy.copy(self)
+        other.order = order
+        return other
+
+    def push(self, coder: Coder, message: Message, blocks: NDArray[Any]) -> float:
+        """Push blocks; returns their code length at the latents drawn, in bits.
+
+        Args:
+            coder: any.
+            message: with initial words to borrow; one lane is used.
+            blocks: uint8, (B, C, h, w), at most as high and wide as the networks' images.
+
+        Raises:
+            ValueError: another shape or dtype.
+            WorkError: the message has too few words to borrow.
+        """
+        frame = self._frame(blocks.shape, blocks.dtype)
+        bits, start, size = 0.0, 0, 1
+        floor = message.size
+        while start < len(blocks):
+            data = blocks[start : start + size].reshape(-1, 1).astype(np.int64)
+            chain = BlockChain(self._networks, self._bins, frame, size)
+            bits += _PUSH[self.order](coder, message, chain, data)
+            start += size
+            if start > 1:
+                _push(coder, message, size - 1, _LARGEST_GROUP)
+            else:
+                borrowed = floor - message.low_water
+            lent = int((message.size - message.low_water) / (_MARGIN * borrowed + 1))
+            size = min(max(lent, 1), _LARGEST_GROUP, len(blocks) - start)
+        _push(coder, message, ORDERS.index(self.order), len(ORDERS))
+        return bits
+
+    def pop(
+        self, coder: Coder, message: Message, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        """Pop what one ``push`` of blocks of that shape and dtype pushed, in whichever order.
+
+        Raises:
+            CorruptFileError: the message is damaged or too short.
+            ValueError: a shape or dtype that ``push`` refuses.
+        """
+        frame = self._frame(shape, np.dtype(dtype))
+        order = ORDERS[_pop(coder, message, len(ORDERS))]
+        blocks, end = np.empty(shape, np.uint8), shape[0]
+        while end:
+            size = 1 + _pop(coder, message, _LARGEST_GROUP) if end > 1 else 1
+            if size > end:
+                raise CorruptFileError("the message does not hold as many blocks as it should")
+            chain = BlockChain(self._networks, self._bins, frame, size)
+            try:
+                data = _POP[order](coder, message, chain)
+            except ValueError as error:  # latents that no encoder draws
+                raise CorruptFileError("the message does not hold what it should") from error
+            blocks[end - size : end] = data.reshape(size, *shape[1:])
+            end -= size
+        return blocks
+
+    def bits(self, blocks: NDArray[Any]) -> NDArray[np.float64]:
+        """Code length of each block in bits, float64 (B,): the negative ELBO at one draw.
+
+        Latents are drawn from the posterior with a fixed seed, for every block by itself.
+        """
+        frame = self._frame(blocks.shape, blocks.dtype)
+        coder, lengths = Rans(), np.empty(len(blocks))
+        words = self.initial_words // _LARGEST_GROUP + 1
+        for index, block in enumerate(blocks):
+            chain = BlockChain(self._networks, self._bins, frame, 1)
+            message = Message(1, words, seed=0)
+            data = block.reshape(-1, 1).astype(np.int64)
+            lengths[index] = push_bb_ans(coder, message, chain, data)
+        return lengths
+
+    def probe(self) -> str:
+        """Hex sha256 of the integers that the networks give for a fixed image and latents."""
+        return self._probe
+
+    @cached_property
+    def _probe(self) -> str:
+        shape = self._networks.architecture
+        ramp = torch.arange(2 * shape.dims).reshape(2, *shape.image_shape)
+        below = ((ramp * ramp) // 97 + ramp // 3) % 256
+        digest = hashlib.sha256()
+        size = 1 << self._bins.bits
+        for level in range(1, shape.levels + 1):
+            symbols = (np.arange(2 * self._bins.dims) * 389 % size).reshape(2, -1)
+            values = self._bins.values(level, symbols)
+            latents = torch.from_numpy(values.reshape(2, *shape.latent_shape))
+            with torch.no_grad():
+                pairs = (
+                    self._networks.posterior(level, below),
+                    self._networks.likelihood(level - 1, latents),
+                )
+            for tensor in (*pairs[0], *pairs[1]):
+                digest.update(tensor.contiguous().numpy().astype("<i4").tobytes())
+            below = latents
+        return digest.hexdigest()
+
+    def _frame(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Frame:
+        image = self._networks.architecture.image_shape
+        fits = len(shape) == 4 and shape[1] == image[0] and all(shape)
+        if not fits or shape[2] > image[1] or shape[3] > image[2] or dtype != np.uint8:
+            raise ValueError(f"blocks are uint8, (B, {image[0]}, up to {image[1:]}), not {shape}")
+        return Frame(image, shape[2], shape[3], self._padding)
+
+
+def _push(coder: Coder, message: Message, number: int, count: int) -> None:
+    coder.push(message, np.array([[number]]), Uniform(count, (1, 1)))
+
+
+def _pop(coder: Coder, message: Message, count: int) -> int:
+    return int(coder.pop(message, Uniform(count, (1, 1)))[0, 0])

@@ -1,0 +1,207 @@
+"""Training: the task that the loop of core runs, and what a finished run leaves.
+
+Metrics have the original's names, ``train`` or ``evaluate`` being the record's phase, and are
+in bits per dimension of the model's (padded) images: ``elbo``; ``x/reconstruction``; for each
+level ``z1/encoder``, ``z1/decoder`` and their difference ``z1/KL``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from nc_bitswap.config import BitswapConfig, RateSchedule
+from nc_bitswap.data import ModelImages
+from nc_bitswap.discretization import find_bins
+from nc_bitswap.layers import data_dependent_init
+from nc_bitswap.model import Architecture, HierarchicalVAE, LossTerms
+from nc_bitswap.plots import image_sheet
+from nc_bitswap.release import write_model
+from nc_core.runs import RunDirectory
+from nc_core.training import FitResult, Hardware, TrainingData, current_shard, fit, seeded
+from nc_core.training.task import Metrics, Task
+
+__all__ = ["BitswapTask", "build_model", "learning_rate", "train"]
+
+MONITOR = "elbo"
+_SAMPLES = 64
+_RECONSTRUCTED = 32
+
+_log = logging.getLogger(__name__)
+
+
+def build_model(config: BitswapConfig) -> HierarchicalVAE:
+    """A new model, with weights that the configuration's seed decides."""
+    names = {field.name for field in fields(Architecture)}
+    shape = {key: value for key, value in config.model.to_json().items() if key in names}
+    with seeded(config.training.seed):
+        return HierarchicalVAE(Architecture(**shape), config.model.dropout)
+
+
+def learning_rate(schedule: RateSchedule) -> Callable[[int], float]:
+    """The rate of step k = 0, 1, ...: decayed before each step, until it is not above the floor."""
+    most = 0
+    if schedule.decay < 1 and schedule.start > schedule.floor:
+        most = (
+            math.ceil(math.log(schedule.floor / schedule.start) / math.log(schedule.decay))
+            if schedule.floor > 0
+            else 1 << 62
+        )
+
+    def rate(k: int) -> float:
+        return schedule.start * schedule.decay ** min(max(k + 1 - schedule.delay, 0), most)
+
+    return rate
+
+
+class BitswapTask(Task):
+    """Minimises the negative ELBO, with some bits per level and channel free.
+
+    Args:
+        config: of the run.
+        model: to train.
+        test: images for evaluation.
+    """
+
+    def __init__(self, config: BitswapConfig, model: HierarchicalVAE, test: ModelImages) -> None:
+        self.module = model
+        self._config, self._model, self._test = config, model, test
+        self._dims = model.architecture.dims
+
+    def start(self, batches: Iterator[Tensor]) -> None:
+        """Initialise every convolution from some batches, all in one pass."""
+        first = torch.cat([next(batches) for _ in range(self._config.warm_up_batches)])
+        with data_dependent_init(self._model):
+            terms = self._model(first)
+        bits = float(terms.information().mean()) / self._dims
+        _log.info("initialised from %d images: %.4f bits per dimension", len(first), bits)
+
+    def optimizer(self) -> Optimizer:
+        """Adam."""
+        return Adam(self._model.parameters(), lr=self._config.learning_rate.start)
+
+    def step(self, batch: Tensor, k: int) -> Mapping[str, Tensor]:
+        """The loss of a batch, uint8 (B, C, H, W), in bits per dimension, and its terms."""
+        terms = self._model(batch)
+        loss = terms.objective(self._config.free_bits) / self._dims
+        return {"loss": loss, **self._metrics(terms)}
+
+    def evaluate(self) -> Metrics:
+        """Means over whole batches of the test images, samples and reconstructions."""
+        size, shard = self._config.training.batch_size, current_shard()
+        device = next(self._model.parameters()).device
+        batches = max(len(self._test) // size, 1)
+        sums: dict[str, Tensor] = {}
+        count = 0
+        for batch in range(shard.rank, batches, shard.world):
+            last = min((batch + 1) * size, len(self._test))
+            images = torch.from_numpy(self._test.load(np.arange(batch * size, last))).to(device)
+            for name, value in self._metrics(self._model(images)).items():
+                sums[name] = sums.get(name, value.new_zeros(())) + value
+            count += 1
+        numbers = {name: float(total) / count for name, total in sums.items()}
+        return {**numbers, **self._sheets(device)}
+
+    def _metrics(self, terms: LossTerms) -> dict[str, Tensor]:
+        def per_dim(bits: Tensor) -> Tensor:
+            return bits.detach().mean() / self._dims
+
+        metrics = {
+            "elbo": per_dim(terms.information()),
+            "x/reconstruction": per_dim(-terms.reconstruction),
+        }
+        encoder, decoder = terms.encoder.sum(dim=2), terms.decoder.sum(dim=2)
+        for level in range(self._model.architecture.levels):
+            metrics[f"z{level + 1}/encoder"] = per_dim(encoder[:, level])
+            metrics[f"z{level + 1}/decoder"] = per_dim(decoder[:, level])
+            metrics[f"z{level + 1}/KL"] = per_dim(encoder[:, level] - decoder[:, level])
+        return metrics
+
+    def _sheets(self, device: torch.device) -> dict[str, NDArray[np.uint8]]:
+        samples = self._model.sample(_SAMPLES).cpu().numpy()
+        originals = self._test.first(_RECONSTRUCTED)
+        copies = self._model.reconstruct(torch.from_numpy(originals).to(device)).cpu().numpy()
+        pairs = np.stack([originals, copies], axis=1).reshape(-1, *originals.shape[1:])
+        return {"x_sample": image_sheet(samples), "x_reconstruct": image_sheet(pairs)}
+
+
+def train(
+    config: BitswapConfig,
+    run: RunDirectory,
+    train_images: ModelImages,
+    test_images: ModelImages,
+    *,
+    hardware: Hardware | None = None,
+    loggers: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+    name: str | None = None,
+) -> FitResult:
+    """Train a model; its file appears in the run directory at every best evaluation.
+
+    Args:
+        config: of the run.
+        run: where everything goes.
+        train_images: what to train on, of the model's shape.
+        test_images: for evaluation.
+        hardware: what to train on.
+        loggers: ``tensorboard``, ``wandb``.
+        progress: called with (steps done, steps in all).
+        name: of the model; by default the run directory's.
+
+    Raises:
+        NcError: as :func:`nc_core.training.fit`.
+    """
+    model = build_model(config)
+
+    def load(indices: NDArray[np.int64], generator: np.random.Generator) -> Tensor:
+        return torch.from_numpy(train_images.load(indices, generator))
+
+    def export(path: Path) -> None:
+        bins = config.bins
+        count = min(bins.samples_per_bin << bins.bits, len(train_images))
+        generator = torch.Generator(next(model.parameters()).device)
+        generator.manual_seed(config.training.seed)
+        latent_bins = find_bins(
+            model,
+            train_images.first(count),
+            bins.bits,
+            strategy=bins.strategy,
+            generator=generator,
+            samples_per_bin=bins.samples_per_bin,
+        )
+        write_model(
+            path,
+            model,
+            latent_bins,
+            train_images.first(64),
+            padding=config.model.padding,
+            name=name or run.path.name,
+            info=_info(config, run),
+        )
+
+    return fit(
+        BitswapTask(config, model, test_images),
+        TrainingData(load, len(train_images)),
+        config.training,
+        run,
+        hardware=hardware,
+        learning_rate=learning_rate(config.learning_rate),
+        monitor=MONITOR,
+        export=export,
+        loggers=loggers,
+        progress=progress,
+    )
+
+
+def _info(config: BitswapConfig, run: RunDirectory) -> dict[str, Any]:
+    return {"recipe": run.about.get("recipe"), "data": config.data.train}
