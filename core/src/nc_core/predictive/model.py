@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nc_core
-from nc_core.ans import Message, Rans
+from nc_core.ans import Message, Rans, RansNumpy
 from nc_core.ans.arguments import restored_on_error
 from nc_core.errors import CorruptFileError
 from nc_core.model_file import ModelFile
@@ -84,7 +84,7 @@ class PredictiveModel:
         dtype = np.dtype(dtype)
         self._check(shape, dtype)
         with restored_on_error(message):
-            side = pop_side(coder, message, shape[1], _sample_bits(dtype))
+            side = pop_side(_for_few(coder), message, shape[1], _sample_bits(dtype))
             samples = np.empty(prod(shape), np.int32)
             if isinstance(coder, Rans):
                 _decode(message, side, shape, samples)
@@ -122,6 +122,11 @@ class PredictiveModel:
             raise ValueError(f"blocks have the shape (B, C, H, W), C in 1 .. 4, not {shape}")
         if dtype.name not in self.block.dtypes:
             raise ValueError(f"samples are {' or '.join(self.block.dtypes)}, not {dtype}")
+
+
+def _for_few(coder: Coder) -> Coder:
+    """The coder to pop side information with: the same words without a kernel to compile."""
+    return RansNumpy() if isinstance(coder, Rans) else coder
 
 
 class _Sample:

@@ -58,14 +58,13 @@ def push_side(coder: Coder, message: Message, side: Side, sample_bits: int) -> N
     offset = 1 << sample_bits
     for plane in reversed(range(len(side.bounds))):
         own = _own(side, plane)
-        for weight in reversed(own):
-            _push(coder, message, weight + WEIGHT_LIMIT, _WEIGHT_BITS)
-        _push(coder, message, int(len(own) > 0), 1)
+        _push(coder, message, [weight + WEIGHT_LIMIT for weight in own], _WEIGHT_BITS)
+        _push(coder, message, [int(len(own) > 0)], 1)
     for low, high in reversed(side.bounds):
-        _push(coder, message, high + offset, sample_bits + 2)
-        _push(coder, message, low + offset, sample_bits + 2)
-    _push(coder, message, side.shift, _SHIFT_BITS)
-    _push(coder, message, side.transform, _TRANSFORM_BITS)
+        _push(coder, message, [high + offset], sample_bits + 2)
+        _push(coder, message, [low + offset], sample_bits + 2)
+    _push(coder, message, [side.shift], _SHIFT_BITS)
+    _push(coder, message, [side.transform], _TRANSFORM_BITS)
 
 
 def pop_side(coder: Coder, message: Message, channels: int, sample_bits: int) -> Side:
@@ -75,18 +74,18 @@ def pop_side(coder: Coder, message: Message, channels: int, sample_bits: int) ->
         CorruptFileError: numbers that no encoder writes.
     """
     offset = 1 << sample_bits
-    transform = _pop(coder, message, _TRANSFORM_BITS)
-    shift = _pop(coder, message, _SHIFT_BITS)
+    transform = _pop(coder, message, _TRANSFORM_BITS)[0]
+    shift = _pop(coder, message, _SHIFT_BITS)[0]
     bounds = []
     for _ in range(channels):
-        low = _pop(coder, message, sample_bits + 2) - offset
-        high = _pop(coder, message, sample_bits + 2) - offset
+        low = _pop(coder, message, sample_bits + 2)[0] - offset
+        high = _pop(coder, message, sample_bits + 2)[0] - offset
         bounds.append((low, high))
     weights = default_weights(channels)
     for plane in range(channels):
-        if _pop(coder, message, 1):
+        if _pop(coder, message, 1)[0]:
             used = USED[plane]
-            own = [_pop(coder, message, _WEIGHT_BITS) for _ in range(CLASSES * used)]
+            own = _pop(coder, message, _WEIGHT_BITS, CLASSES * used)
             weights[plane, :, :used] = np.reshape(own, (CLASSES, used)) - WEIGHT_LIMIT
     if (
         transform not in candidates(channels)
@@ -112,25 +111,25 @@ def _own(side: Side, plane: int) -> list[int]:
     return [int(w) for w in side.weights[plane, :, : USED[plane]].ravel()]
 
 
-def _push(coder: Coder, message: Message, value: int, bits: int) -> None:
-    start, freq = np.array([[value]], np.uint64), np.ones((1, 1), np.uint64)
-    coder.push_intervals(message, start, freq, bits)
+def _push(coder: Coder, message: Message, values: list[int], bits: int) -> None:
+    starts = np.array(values, np.uint64)[:, None]
+    coder.push_intervals(message, starts, np.ones_like(starts), bits)
 
 
-def _pop(coder: Coder, message: Message, bits: int) -> int:
-    return int(coder.pop(message, _Number(bits))[0, 0])
+def _pop(coder: Coder, message: Message, bits: int, count: int = 1) -> list[int]:
+    values: list[int] = coder.pop(message, _Numbers(bits, count))[:, 0].tolist()
+    return values
 
 
-class _Number:
-    """A number of so many bits, all equally likely.
+class _Numbers:
+    """So many numbers of so many bits, all equally likely.
 
     Not ``Uniform``, whose own kernels would have to be compiled for these few numbers.
     """
 
-    shape = (1, 1)
-
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, count: int) -> None:
         self.precision = bits
+        self.shape = (count, 1)
 
     def intervals(self, symbols: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """Every symbol owns one count."""
