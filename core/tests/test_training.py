@@ -174,7 +174,7 @@ def test_what_a_full_disk_leaves_goes_on_exactly(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("nc_core.training.loop.save_checkpoint", fill_up)
-    with pytest.raises(DataError, match=r"step-000000015.safetensors: no space left on device"):
+    with pytest.raises(WorkError, match=r"step-000000015.safetensors: no space left on device"):
         train(path)
     monkeypatch.undo()
     assert RunDirectory.open(path).checkpoint_steps() == [5, 10]
