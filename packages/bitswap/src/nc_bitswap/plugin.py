@@ -40,7 +40,7 @@ _MODELS = (
             Pretrained(
                 name="bitswap-photo",
                 summary="photographs, 8 bits per channel",
-                id="68e12673eacb8ccc8d58f2f3ea71a23e59d23543f6d94ebfd0a50746f0601e85",
+                id="b006ae1141129048d0f2688d7b2389aa7195aca212299a8931872baf3cfea130",
                 resource="pretrained/bitswap-photo.safetensors",
             ),
         ),
