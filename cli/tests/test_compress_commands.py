@@ -131,6 +131,8 @@ def test_existing_files_are_kept_without_force(tmp_path: Path) -> None:
         (["compress", "empty"], ExitCode.DATA, "empty: no image files"),
         (["compress", "a.png", "--model", "predictiv"], ExitCode.PLUGIN, "did you mean"),
         (["compress", "a.png", "--coder", "huffman"], ExitCode.PLUGIN, "no coder 'huffman'"),
+        (["compress", "a.png", "--order", "bb-ans"], ExitCode.USAGE, "one order only"),
+        (["compress", "a.png", "--order", "ans"], ExitCode.USAGE, "'bit-swap', 'bb-ans'"),
         (["compress", "a.png", "a.png", "-o", "x.ncz"], ExitCode.DATA, "two inputs"),
         (["compress", "a.png", "--limit", "3"], ExitCode.USAGE, "--limit needs --dataset"),
         (["compress", "a.png", "--dataset", "mnist", "-o", "x.ncz"], ExitCode.USAGE, "not both"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
+import numpy as np
 
 from nc_cli.commands.run import command as run
 from nc_core.errors import ExitCode
@@ -25,6 +27,10 @@ def greet(name):
     "Greets somebody."
     click.echo(f"hello {name}")
 """
+
+
+def unwrapped(page: str) -> str:
+    return " ".join(page.split())
 
 
 def test_a_paper_is_listed_with_its_summary_and_not_imported(nc, add_paper) -> None:
@@ -69,6 +75,43 @@ def test_a_paper_keeps_its_own_meaning_of_a_common_spelling(nc, add_paper) -> No
     source = GREETS.replace('"--name"', '"-v", "--name"')
     add_paper("polite", source)
     assert nc("run", "polite", "greet", "-v", "you").stdout == "hello you\n"
+
+
+def test_a_paper_with_a_model_compresses_with_it_and_decompresses(
+    nc, add_paper, tmp_path: Path
+) -> None:
+    add_paper("polite", GREETS, model="predictive")
+    page = nc("run", "polite", "--help").stdout
+    assert page.index("compress ") < page.index("decompress ") < page.index("greet ")
+    assert "[default: predictive]" in unwrapped(nc("run", "polite", "compress", "-h").stdout)
+    example = "nc run polite decompress photo.png.ncz -o restored\n"
+    assert nc("run", "polite", "decompress", "-h").stdout.endswith(example)
+    array, packed, back = tmp_path / "x.npy", tmp_path / "x.ncz", tmp_path / "back"
+    np.save(array, np.zeros((2, 8, 8), np.uint8))
+    source = ["--dataset", f"npy:{array}", "-o", packed, "--json"]
+    assert nc("run", "polite", "compress", *source).json()["model"] == "predictive"
+    (restored,) = nc("run", "polite", "decompress", packed, "-o", back).stdout.split()
+    assert (np.load(restored) == 0).all()
+
+
+def test_the_model_of_a_paper_is_the_default_of_its_compress_only(nc, add_paper) -> None:
+    add_paper("polite", GREETS, model="other")
+    assert "[default: other]" in unwrapped(nc("run", "polite", "compress", "-h").stdout)
+    assert "[default: predictive]" in unwrapped(nc("compress", "-h").stdout)
+    outcome = nc("run", "polite", "compress", "--dataset", "npy:x", "--order", "ans")
+    assert outcome.exit_code == ExitCode.USAGE
+    assert outcome.stderr.endswith("see 'nc run polite compress --help'\n")
+
+
+def test_a_paper_keeps_its_own_way_to_compress(nc, add_paper) -> None:
+    source = GREETS.replace("def greet(", "def compress(")
+    add_paper("polite", source, model="predictive")
+    assert nc("run", "polite", "compress", "--name", "you").stdout == "hello you\n"
+
+
+def test_a_paper_without_a_model_has_no_such_commands(nc, add_paper) -> None:
+    add_paper("polite", GREETS)
+    assert nc("run", "polite", "compress").exit_code == ExitCode.USAGE
 
 
 def test_a_misspelt_paper_gets_a_suggestion(nc, add_paper) -> None:

@@ -15,6 +15,8 @@ from nc_cli.console import log_to_stderr
 from nc_cli.session import Session, current_session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click.shell_completion import CompletionItem
 
 __all__ = [
@@ -29,9 +31,12 @@ __all__ = [
     "json_output",
     "limit",
     "model",
+    "order",
     "out",
+    "plugin_files",
     "seed",
     "threads",
+    "usable_cores",
     "verify",
 ]
 
@@ -73,7 +78,7 @@ def threads() -> Callable[[_Command], _Command]:
     return click.option(
         "--threads",
         type=click.IntRange(min=1),
-        default=_usable_cores,
+        default=usable_cores,
         show_default="all cores",
         metavar="N",
         help="Number of workers; it cannot change the result.",
@@ -164,6 +169,16 @@ def coder(default: str | None = None) -> Callable[[_Command], _Command]:
     )
 
 
+def order() -> Callable[[_Command], _Command]:
+    """``--order``, passed as ``order: str | None``; None is the model's own."""
+    return click.option(
+        "--order",
+        type=click.Choice(["bit-swap", "bb-ans"]),
+        show_default="the model's own",
+        help="Order of bits-back coding, where a model has both; bb-ans borrows more bits.",
+    )
+
+
 def dataset(*, required: bool = False) -> Callable[[_Command], _Command]:
     """``--dataset``, passed as ``dataset: str | None``."""
     return click.option(
@@ -199,6 +214,35 @@ def common_options() -> list[click.Option]:
     ]
 
 
+def plugin_files() -> click.Option:
+    """``--plugin`` of the root command: the session loads the files when it looks for plugins."""
+    return click.Option(
+        ["--plugin"],
+        multiple=True,
+        type=FilePath(),
+        metavar="FILE.py",
+        expose_value=False,
+        callback=_add_plugin_files,
+        help="Load a plugin that is one file as well; may be repeated.",
+    )
+
+
+def _add_plugin_files(
+    context: click.Context, parameter: click.Parameter, files: tuple[Path, ...]
+) -> None:
+    """Hand the files to the session.
+
+    Raises:
+        PluginError: one is not there.
+    """
+    for file in files:
+        if not file.is_file():
+            from nc_core.errors import PluginError
+
+            raise PluginError(f"--plugin {file}: no such file")
+        current_session(context).add_plugin_file(file)
+
+
 def _be_verbose(context: click.Context, parameter: click.Parameter, count: int) -> int:
     """Show log messages from here to the end of the invocation."""
     session = current_session(context)
@@ -208,7 +252,7 @@ def _be_verbose(context: click.Context, parameter: click.Parameter, count: int) 
     return count
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

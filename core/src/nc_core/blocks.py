@@ -66,6 +66,11 @@ class Tile:
         """Height times width."""
         return self.shape[1] * self.shape[2]
 
+    @property
+    def dims(self) -> int:
+        """Number of samples."""
+        return self.shape[0] * self.pixels
+
 
 def plan_chunks(content: Content, tiling: Tiling) -> Iterator[list[Tile]]:
     """The tiles of each chunk: consecutive, of one shape and dtype.

@@ -38,6 +38,8 @@ class Digest:
 class Checksums:
     """Compares decoded items with the digests in a footer.
 
+    The one digest of an array is compared when all of its items came, in order.
+
     Args:
         content: of the container.
         footer: its footer.
@@ -51,19 +53,24 @@ class Checksums:
         expected, names = footer.get("sha256"), content.file_names
         if not isinstance(expected, list) or len(expected) != len(names):
             raise CorruptFileError(f"{file}: damaged, its footer lacks checksums")
-        self._expected = iter(zip(names, expected, strict=True))
+        self._expected, self._names = expected, names
+        self._one_per_item = content.kind == "images"
         self._digest = Digest(content)
+        self._next = 0
         self._file = file
 
     def check(self, index: int, samples: NDArray[Any]) -> None:
-        """Take the next item.
+        """Take an item.
 
         Raises:
             CorruptFileError: it differs from what was compressed.
         """
+        if not self._one_per_item and index != self._next:
+            return
+        self._next += 1
         for digest in self._digest.add(index, samples):
-            name, expected = next(self._expected)
-            if digest != expected:
+            file = index if self._one_per_item else 0
+            if digest != self._expected[file]:
                 raise CorruptFileError(
-                    f"{self._file}: {name} does not match its checksum after decoding"
+                    f"{self._file}: {self._names[file]} does not match its checksum after decoding"
                 )

@@ -19,6 +19,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any, BinaryIO
 
 from nc_core.errors import CorruptFileError, UsageError
@@ -106,13 +107,24 @@ class ContainerReader:
         self.header, self._start = _read_header(file, self.size, name)
         self.footer, self._end = self._read_footer()
         self.chunk_lengths = self._checked_lengths()
+        self._offsets = list(accumulate(self.chunk_lengths, initial=self._start))
 
     def chunks(self) -> Iterator[tuple[bytes, bytes]]:
         """Type and payload of every chunk in order, checked."""
-        offset = self._start
-        for length in self.chunk_lengths:
-            yield self._read_chunk(offset, offset + length)
-            offset += length
+        return map(self.chunk, range(len(self.chunk_lengths)))
+
+    def chunk(self, index: int) -> tuple[bytes, bytes]:
+        """Type and payload of one chunk.
+
+        Raises:
+            CorruptFileError: it is damaged.
+        """
+        return self._read_chunk(self._offsets[index], self._offsets[index + 1])
+
+    def chunk_type(self, index: int) -> bytes:
+        """Type of one chunk, read without its payload and so not checked."""
+        self._file.seek(self._offsets[index])
+        return self._file.read(4)
 
     def _read_footer(self) -> tuple[dict[str, Any], int]:
         start = self.size - _TRAILER.size

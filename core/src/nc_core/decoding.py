@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from nc_core.metadata import METADATA_LIMITS, item_of_metadata, unpack_metadata
 from nc_core.parallel import in_order
 from nc_core.protocols import Coder, LosslessModel
 
-__all__ = ["Decoded", "Progress", "decode_container"]
+__all__ = ["Damage", "Decoded", "Progress", "decode_container"]
 
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
@@ -34,36 +34,85 @@ class Decoded:
     metadata: dict[bytes, bytes]
 
 
+@dataclass(frozen=True)
+class Damage:
+    """Something in a container that cannot be decoded.
+
+    Args:
+        error: what is wrong with it.
+        items: the wanted items that are lost by it; none where only metadata are.
+    """
+
+    error: CorruptFileError
+    items: tuple[int, ...] = ()
+
+
 def decode_container(
     reader: ContainerReader,
     header: Header,
     model: LosslessModel,
     coder: Coder,
     *,
+    wanted: Collection[int] | None = None,
+    on_damage: Callable[[Damage], None] | None = None,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Decoded]:
     """The items of a container in order, each compared with the checksum of what went in.
 
+    An array has one checksum, so that single items of it are checked by their chunk only.
+
+    Args:
+        reader: of the container.
+        header: its header.
+        model: the one that made it.
+        coder: any that reads its words.
+        wanted: indices of the items to decode; None for all. Only their chunks are read.
+        on_damage: called where an item is lost, which is then left out; None to raise.
+        threads: chunks decoded at once.
+        progress: called after every chunk.
+
     Raises:
         CorruptFileError: another model, damage, or a machine that computes differently.
     """
     header.check_model(model)
-    _check_plan(reader, header)
-    assembly = _Assembly(header)
+    if fewest_chunks(header.content, header.tiling) > len(reader.chunk_lengths):
+        raise _misfit(header)  # before memory is taken for any item
+    wanted = range(len(header.content)) if wanted is None else frozenset(wanted)
+    tasks = _Tasks(reader, header, wanted, on_damage)
+    assembly = _Assembly(header, wanted)
     checksums = Checksums(header.content, reader.footer, header.file)
-    total, done = header.content.dims, 0
+    total, done = sum(header.content[index].dims for index in wanted), 0
 
-    def decode(task: _Task) -> tuple[_Task, NDArray[Any]]:
+    def decode(task: _Task) -> tuple[_Task, NDArray[Any] | CorruptFileError]:
+        if task.error is not None:
+            return task, task.error
         tile = task.tiles[0]
         shape = (len(task.tiles), *tile.shape)
-        return task, decode_chunk(task.payload, shape, tile.dtype, task.seed, header, model, coder)
+        try:
+            return task, decode_chunk(
+                task.payload, shape, tile.dtype, task.seed, header, model, coder
+            )
+        except CorruptFileError as error:
+            if on_damage is None:
+                raise
+            return task, error
 
-    for task, blocks in in_order(decode, _tasks(reader, header), threads):
-        for item in assembly.add(task, blocks):
-            checksums.check(item.index, item.samples)
-            yield item
-        done += blocks.size
+    for task, blocks in in_order(decode, tasks, threads):
+        if isinstance(blocks, CorruptFileError):
+            assert on_damage is not None
+            on_damage(Damage(blocks, assembly.lose(task)))
+        else:
+            for item in assembly.add(task, blocks):
+                try:
+                    checksums.check(item.index, item.samples)
+                except CorruptFileError as error:
+                    if on_damage is None:
+                        raise
+                    on_damage(Damage(error, (item.index,)))
+                else:
+                    yield item
+        done += sum(tile.dims for tile in task.tiles if tile.item in wanted)
         if progress is not None:
             progress(done, total)
 
@@ -80,23 +129,26 @@ class _Task:
 
     seed: int
     tiles: list[Tile]
-    payload: bytes
-    metadata: _Packed
+    payload: bytes = b""
+    metadata: _Packed = field(default_factory=dict)
+    error: CorruptFileError | None = None
 
 
 class _Assembly:
     """Puts tiles together to items; holds the unfinished item only."""
 
-    def __init__(self, header: Header) -> None:
-        self._content, self._file = header.content, header.file
+    def __init__(self, header: Header, wanted: Collection[int]) -> None:
+        self._content, self._file, self._wanted = header.content, header.file, wanted
         self._planes: NDArray[Any] = np.empty((0, 0, 0))
-        self._item, self._missing = -1, 0
+        self._item, self._missing, self._lost = -1, 0, -1
         self._metadata: _Packed = {}
 
     def add(self, task: _Task, blocks: NDArray[Any]) -> Iterator[Decoded]:
         """Take the blocks of one chunk; yields the items that they complete."""
         self._metadata |= task.metadata
         for tile, block in zip(task.tiles, blocks, strict=True):
+            if tile.item not in self._wanted or tile.item == self._lost:
+                continue
             item = self._content[tile.item]
             if tile.item != self._item:
                 self._planes = np.empty(item.planes, item.dtype)
@@ -107,6 +159,14 @@ class _Assembly:
                 samples = from_planes(self._planes, item)
                 yield Decoded(tile.item, samples, self._unpacked(tile.item))
 
+    def lose(self, task: _Task) -> tuple[int, ...]:
+        """Give up the wanted items of a chunk that cannot be decoded; returns the newly lost."""
+        items = dict.fromkeys(tile.item for tile in task.tiles)
+        lost = tuple(item for item in items if item in self._wanted and item != self._lost)
+        # Only the last one can have tiles in chunks to come.
+        self._lost = task.tiles[-1].item
+        return lost
+
     def _unpacked(self, item: int) -> dict[bytes, bytes]:
         return {
             kind: unpack_metadata(kind, self._metadata.pop((item, kind)), self._file)
@@ -115,39 +175,71 @@ class _Assembly:
         }
 
 
-def _check_plan(reader: ContainerReader, header: Header) -> None:
-    """Refuse content of more chunks than the file has, before memory is taken for any item."""
-    if fewest_chunks(header.content, header.tiling) > len(reader.chunk_lengths):
-        raise _misfit(header)
+class _Tasks(Iterable[_Task]):
+    """Pairs the code chunks with the plan of the content; both must end together."""
 
+    def __init__(
+        self,
+        reader: ContainerReader,
+        header: Header,
+        wanted: Collection[int],
+        on_damage: Callable[[Damage], None] | None,
+    ) -> None:
+        self._reader, self._header = reader, header
+        self._wanted, self._on_damage = wanted, on_damage
 
-def _tasks(reader: ContainerReader, header: Header) -> Iterator[_Task]:
-    """Pair the code chunks with the plan of the content; both must end together."""
-    plan = plan_chunks(header.content, header.tiling)
-    metadata: _Packed = {}
-    seed = 0
-    for kind, payload in reader.chunks():
-        if kind in METADATA_LIMITS:
-            key = item_of_metadata(payload, header.file), kind
-            if key in metadata:
-                raise _misfit(header)
-            metadata[key] = payload
-            continue
+    def __iter__(self) -> Iterator[_Task]:
+        plan = plan_chunks(self._header.content, self._header.tiling)
+        last = max(self._wanted)
+        seed = 0
+        metadata: list[int] = []
+        for index in range(len(self._reader.chunk_lengths)):
+            if self._reader.chunk_type(index) in METADATA_LIMITS:
+                metadata.append(index)
+                continue
+            tiles = next(plan, None)
+            if tiles is None:
+                raise _misfit(self._header)
+            if tiles[0].item > last:
+                return
+            if any(tile.item in self._wanted for tile in tiles):
+                yield self._task(seed, tiles, index, metadata)
+            seed, metadata = seed + 1, []
+        if metadata or next(plan, None) is not None:
+            raise _misfit(self._header)
+
+    def _task(self, seed: int, tiles: list[Tile], index: int, metadata: list[int]) -> _Task:
+        packed = self._metadata(tiles, metadata)
+        try:
+            kind, payload = self._reader.chunk(index)
+        except CorruptFileError as error:
+            if self._on_damage is None:
+                raise
+            return _Task(seed, tiles, error=error)
         if kind != CODE:
             raise CorruptFileError(
-                f"{header.file}: holds a chunk of unknown type {kind!r}",
+                f"{self._header.file}: holds a chunk of unknown type {kind!r}",
                 "pip install --upgrade nc-core",
             )
-        tiles = next(plan, None)
-        if tiles is None:
-            raise _misfit(header)
+        return _Task(seed, tiles, payload, packed)
+
+    def _metadata(self, tiles: list[Tile], indices: list[int]) -> _Packed:
+        """The metadata chunks in front of a code chunk, which must belong to items that begin."""
         begun = {tile.item for tile in tiles if tile.top == tile.left == 0}
-        if not begun.issuperset(item for item, _ in metadata):
-            raise _misfit(header)
-        yield _Task(seed, tiles, payload, metadata)
-        seed, metadata = seed + 1, {}
-    if metadata or next(plan, None) is not None:
-        raise _misfit(header)
+        packed: _Packed = {}
+        for index in indices:
+            try:
+                kind, payload = self._reader.chunk(index)
+                key = item_of_metadata(payload, self._header.file), kind
+                if key in packed or key[0] not in begun:
+                    raise _misfit(self._header)
+            except CorruptFileError as error:
+                if self._on_damage is None:
+                    raise
+                self._on_damage(Damage(error))
+            else:
+                packed[key] = payload
+        return packed
 
 
 def _misfit(header: Header) -> CorruptFileError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 
 __all__ = [
     "CorruptFileError",
@@ -11,6 +12,7 @@ __all__ = [
     "InterruptedWorkError",
     "MissingDependencyError",
     "NcError",
+    "PartlyRestoredError",
     "PluginError",
     "UsageError",
     "WorkError",
@@ -78,6 +80,21 @@ class CorruptFileError(NcError):
     """A compressed file is damaged, truncated, of another version or of another model."""
 
     exit_code = ExitCode.CORRUPT
+
+
+class PartlyRestoredError(CorruptFileError):
+    """Items of a damaged file are lost, and the others were restored.
+
+    Args:
+        message, hint: as of every error.
+        lost: indices of the lost items.
+        paths: the files that were written.
+    """
+
+    def __init__(self, message: str, hint: str | None, lost: list[int], paths: list[Path]) -> None:
+        super().__init__(message, hint)
+        self.lost = lost
+        self.paths = paths
 
 
 class InterruptedWorkError(NcError):

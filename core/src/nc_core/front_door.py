@@ -55,6 +55,7 @@ def compress(
     *,
     model: str = DEFAULT_MODEL,
     coder: str = DEFAULT_CODER,
+    order: str | None = None,
     layout: str | None = None,
     limit: int | None = None,
     threads: int = 1,
@@ -73,6 +74,7 @@ def compress(
         model: name of the model, or path of a model file or run directory; a model given by its
             path is kept, so that the container decodes without it.
         coder: name of the entropy coder.
+        order: of the steps of bits-back coding, ``bit-swap`` or ``bb-ans``; by default the model's.
         layout: axes of an array where they are not obvious: ``hw``, ``hwc``, ``chw``, with a
             leading ``n`` for a batch.
         limit: items of a dataset.
@@ -85,7 +87,8 @@ def compress(
 
     Raises:
         NcError: see :func:`nc_core.lossless.compress_source`.
-        UsageError: a layout without an array, or a limit without a dataset.
+        UsageError: a layout without an array, a limit without a dataset, or an order that the
+            model does not have.
         TypeError: a source of another type.
 
     Example:
@@ -95,7 +98,8 @@ def compress(
     """
     plugins = installed() if plugins is None else plugins
     items = _source(source, layout, limit)
-    chosen, entropy_coder = load_model(model, plugins, keep=True), load_coder(coder, plugins)
+    chosen = load_model(model, plugins, keep=True, order=order)
+    entropy_coder = load_coder(coder, plugins)
 
     def run(target: Path) -> Rate:
         return compress_source(
@@ -115,9 +119,11 @@ def decompress(
     source: Bytes | Pathlike,
     folder: Pathlike | None = None,
     *,
+    items: Sequence[int] | None = None,
     model: str | None = None,
     threads: int = 1,
     force: bool = False,
+    keep_going: bool = False,
     progress: Progress | None = None,
     plugins: PluginManager | None = None,
 ) -> NDArray[Any] | list[NDArray[Any]] | list[Path]:
@@ -126,30 +132,39 @@ def decompress(
     Args:
         source: its path or its bytes.
         folder: where to write files; None to get arrays.
+        items: indices of the items to decode, without reading the others; None for all.
         model: name or path of the model to use instead of the one that the container names by
             its id.
         threads: chunks decoded at once.
         force: replace existing files.
+        keep_going: with a folder: write what a damaged container still gives.
         progress: called with (samples done, samples in all).
         plugins: where models and coders come from; by default what is installed.
 
     Returns:
         With a folder the paths written; without, the array that was compressed, or a list of
-        images in the order in which they were given.
+        images in the order in which they were given, or of the chosen items.
 
     Raises:
+        UsageError: an index of no item, or ``keep_going`` without a folder.
+        PartlyRestoredError: with ``keep_going``: items are lost, and the others were written.
         CorruptFileError: damaged, truncated, or of another version or model.
         DataError: a file cannot be read or written.
     """
     name = "<bytes>" if isinstance(source, Bytes) else os.fspath(source)
+    if keep_going and folder is None:
+        raise UsageError("keep_going writes what is left; it needs a folder")
     with _opened(source) as file:
         container = open_container(file, name, model, plugins)
         if folder is not None:
             return restore_files(
-                container, Path(folder), threads=threads, force=force, progress=progress
-            )
-        arrays = restore_arrays(container, threads, progress)
-        return arrays if container.header.content.kind == "images" else arrays[0]
+                container, Path(folder),
+                wanted=items, keep_going=keep_going,
+                threads=threads, force=force, progress=progress,
+            )  # fmt: skip
+        arrays = restore_arrays(container, items, threads, progress)
+        one_array = container.header.content.kind == "array" and items is None
+        return arrays[0] if one_array else arrays
 
 
 def evaluate(

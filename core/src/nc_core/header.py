@@ -39,6 +39,8 @@ class Header:
         probe: 16 hex digits of the model's numerics probe.
         lanes, group, initial_words: shape of each chunk's message.
         tiling: how items were cut.
+        order: of bits-back coding, for readers; None where the model has one only. A message
+            says itself which it was made in.
     """
 
     file: str
@@ -54,6 +56,7 @@ class Header:
     group: int | None
     initial_words: int
     tiling: Tiling
+    order: str | None = None
 
     @classmethod
     def describing(cls, content: Content, model: LosslessModel, coder: str) -> Header:
@@ -72,6 +75,7 @@ class Header:
             group=model.group,
             initial_words=model.initial_words,
             tiling=_model_tiling(model),
+            order=getattr(model, "order", None),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -92,6 +96,8 @@ class Header:
             data["group"] = self.group
         if self.initial_words:
             data["initial_words"] = self.initial_words
+        if self.order is not None:
+            data["order"] = self.order
         return data
 
     @classmethod
@@ -117,6 +123,7 @@ class Header:
                 group=_integer(data["group"], 1, 1 << 31) if "group" in data else None,
                 initial_words=_integer(data.get("initial_words", 0), 0, _MAX_INITIAL_WORDS),
                 tiling=_tiling(*(_integer(n, 0, _MAX_CHUNK_PIXELS) for n in data["tiling"])),
+                order=checked_text(data["order"]) if "order" in data else None,
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise CorruptFileError(f"{file}: its header lacks what a decoder needs") from error

@@ -6,7 +6,7 @@ import importlib.resources
 import os
 from pathlib import Path
 
-from nc_core.errors import CorruptFileError, DataError, PluginError
+from nc_core.errors import CorruptFileError, DataError, PluginError, UsageError
 from nc_core.model_file import ModelFile, read_model_file, store_model, stored_model
 from nc_core.plugins import PluginManager
 from nc_core.protocols import Coder, LosslessModel
@@ -40,6 +40,7 @@ def load_model(
     plugins: PluginManager | None = None,
     *,
     keep: bool = False,
+    order: str | None = None,
 ) -> LosslessModel:
     """The model of that name, or in that model file or run directory.
 
@@ -49,17 +50,20 @@ def load_model(
         plugins: where to look; by default what is installed.
         keep: store a model that is given by its path, so that what is compressed with it
             decodes without naming the path again.
+        order: of the steps of bits-back coding, where the model has several (``bit-swap``,
+            ``bb-ans``); by default its own. Decoding needs none.
 
     Raises:
         PluginError: unknown, ambiguous, or its package is broken.
         DataError: the path holds no model file, or a damaged one.
+        UsageError: an order that the model does not have.
     """
     plugins = installed() if plugins is None else plugins
     family, file = find_model_file(name, plugins)
     if keep and is_model_path(name):
         store_model(file)
     model: LosslessModel = family.load()(file)
-    return model
+    return model if order is None else _in_order(model, order)
 
 
 def find_model_file(
@@ -91,7 +95,11 @@ def is_model_path(name: str | os.PathLike[str]) -> bool:
 
 
 def model_by_id(
-    model_id: str, name: str, file: str, plugins: PluginManager | None = None
+    model_id: str,
+    name: str,
+    file: str,
+    plugins: PluginManager | None = None,
+    package: str = "",
 ) -> LosslessModel:
     """The model that a container was made with: a pretrained one, or one of the store.
 
@@ -100,6 +108,7 @@ def model_by_id(
         name: what it was called there; only for the message.
         file: the container; only for the message.
         plugins: where to look; by default what is installed.
+        package: distribution or plugin file that has it; only for the message.
 
     Raises:
         CorruptFileError: it is nowhere to be found.
@@ -113,14 +122,17 @@ def model_by_id(
             if member.id == model_id:
                 model = family.load()(_open_member(family, member))
                 return model
+    is_file = package.endswith(".py")
+    by_file = f"give the file that has it, as it was: nc --plugin {package} ..." if is_file else ""
     stored = stored_model(model_id)
     if stored is not None:
-        model = _family(stored, file, plugins).load()(stored)
+        model = _family(stored, file, plugins, by_file).load()(stored)
         return model
     raise CorruptFileError(
         f"{file}: made with model '{name}' (id {model_id[:12]}), which is not installed",
-        "install the package that has it ('nc list models' shows what is there), "
-        "or give its file with --model",
+        by_file
+        or f"install the package that has it{f' ({package})' if package else ''}; 'nc list models' "
+        "shows what is there; or give its file with --model",
     )
 
 
@@ -151,14 +163,25 @@ def _open_member(family: ModelSpec, member: Pretrained) -> ModelFile:
     return file.renamed(member.name)
 
 
-def _family(file: ModelFile, where: str, plugins: PluginManager) -> ModelSpec:
+def _family(file: ModelFile, where: str, plugins: PluginManager, hint: str = "") -> ModelSpec:
     try:
         return plugins.find(ModelSpec, file.family)
     except PluginError as error:
         raise PluginError(
             f"{where}: needs model family '{file.family}': {error.message}",
-            error.hint or "install the package that has it",
+            hint or error.hint or "install the package that has it",
         ) from error
+
+
+def _in_order(model: LosslessModel, order: str) -> LosslessModel:
+    with_order = getattr(model, "with_order", None)
+    if with_order is None:
+        raise UsageError(f"model '{model.name}' codes in one order only; leave out the order")
+    try:
+        ordered: LosslessModel = with_order(order)
+    except ValueError as error:
+        raise UsageError(f"model '{model.name}': {error}") from error
+    return ordered
 
 
 def _inside(folder: Path) -> Path:

@@ -120,7 +120,8 @@ class Block:
     Args:
         channels: numbers of channels that the model accepts.
         height, width: None where they are free.
-        max_pixels: largest height x width that is coded at once; larger items are tiled.
+        max_pixels: most pixels of a chunk, which holds as many blocks as fit. Where the sides are
+            free, it is the largest height x width that is coded at once; larger items are tiled.
         dtypes: NumPy dtype names of the samples.
     """
 
@@ -134,6 +135,12 @@ class Block:
 @runtime_checkable
 class LosslessModel(Protocol):
     """A model that codes blocks exactly; the engine does the rest.
+
+    One that codes in several orders also has ``with_order(name)``: the same model in that order,
+    or ValueError. Its messages say which order they were made in.
+
+    One that learns from the blocks of a call while it codes them has ``adaptive = True``; the
+    bits of a block then depend on the others. For every other model they do not.
 
     Attributes:
         name: registered name, or the name of its file.

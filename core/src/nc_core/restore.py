@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.container import ContainerReader
-from nc_core.errors import MissingDependencyError, PluginError
+from nc_core.content import Content
+from nc_core.decoding import Damage
+from nc_core.errors import (
+    MissingDependencyError,
+    PartlyRestoredError,
+    PluginError,
+    UsageError,
+)
 from nc_core.files import check_target, describe_os_error, made_folder
 from nc_core.header import Header
 from nc_core.images import Image, write_image
@@ -24,6 +29,7 @@ from nc_core.models import DEFAULT_CODER, installed, load_model, model_by_id
 from nc_core.plugins import PluginManager
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.specs import CoderSpec
+from nc_core.staging import publish, staging_folder
 
 __all__ = ["OpenContainer", "open_container", "restore_arrays", "restore_files"]
 
@@ -37,11 +43,34 @@ class OpenContainer:
     model: LosslessModel
     coder: Coder
 
-    def items(self, threads: int = 1, progress: Progress | None = None) -> Iterator[Decoded]:
+    def items(
+        self,
+        wanted: Collection[int] | None = None,
+        *,
+        on_damage: Callable[[Damage], None] | None = None,
+        threads: int = 1,
+        progress: Progress | None = None,
+    ) -> Iterator[Decoded]:
         """Its items in order, each checked (:func:`nc_core.lossless.decode_container`)."""
         return decode_container(
-            self.reader, self.header, self.model, self.coder, threads=threads, progress=progress
-        )
+            self.reader, self.header, self.model, self.coder,
+            wanted=wanted, on_damage=on_damage, threads=threads, progress=progress,
+        )  # fmt: skip
+
+    def check_items(self, wanted: Collection[int]) -> None:
+        """Refuse indices of items that are not there.
+
+        Raises:
+            UsageError: one outside 0 ... items - 1.
+        """
+        count = len(self.header.content)
+        for index in wanted:
+            if not 0 <= index < count:
+                raise UsageError(
+                    f"{self.header.file}: no item {index}",
+                    "it holds 1 item, number 0" if count == 1
+                    else f"it holds {count} items, numbers 0 to {count - 1}",
+                )  # fmt: skip
 
 
 def open_container(
@@ -63,18 +92,37 @@ def open_container(
     reader = ContainerReader(file, name)
     header = Header.from_json(reader.header, name)
     if model is None:
-        found = model_by_id(header.model_id, header.model, name, plugins)
+        found = model_by_id(header.model_id, header.model, name, plugins, header.codec[0])
     else:
         found = load_model(model, plugins)
     return OpenContainer(reader, header, found, _reading_coder(header, plugins))
 
 
 def restore_arrays(
-    container: OpenContainer, threads: int = 1, progress: Progress | None = None
+    container: OpenContainer,
+    wanted: Sequence[int] | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
 ) -> list[NDArray[Any]]:
-    """The samples of every file that the container holds: of every image, or the one array."""
-    samples = [item.samples for item in container.items(threads, progress)]
+    """The samples of every file that the container holds, or of chosen items.
+
+    Args:
+        container: open.
+        wanted: indices of items; None for every image, or the one array.
+        threads: chunks decoded at once.
+        progress: called after every chunk.
+
+    Raises:
+        UsageError: an index of no item.
+        CorruptFileError: the container is damaged.
+    """
+    container.check_items(wanted or ())
+    items = container.items(wanted, threads=threads, progress=progress)
     content = container.header.content
+    if wanted is not None:
+        found = {item.index: item.samples for item in items}
+        return [found[index] for index in wanted]
+    samples = [item.samples for item in items]
     if content.kind == "images":
         return samples
     return [np.stack(samples) if content.repeat is not None else samples[0]]
@@ -84,30 +132,92 @@ def restore_files(
     container: OpenContainer,
     folder: Path,
     *,
+    wanted: Collection[int] | None = None,
+    keep_going: bool = False,
     threads: int = 1,
     force: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write images under their own names as PNG, an array as ``.npy``: all of them, or none.
 
+    Args:
+        container: open.
+        folder: where to; made if need be.
+        wanted: indices of the items to write; None for all. An item of an array becomes a
+            file of its own, ``NAME-INDEX.npy``.
+        keep_going: write what a damaged container still gives. Lost images are left out, lost
+            items of an array are zeros.
+        threads: chunks decoded at once.
+        force: replace existing files.
+        progress: called after every chunk.
+
     Raises:
         DataError: a file exists and ``force`` is off, a folder is in the way of one, or the
             folder cannot be written.
+        UsageError: an index of no item.
         WorkError: there is no room for a file.
-        CorruptFileError: the container is damaged.
+        PartlyRestoredError: with ``keep_going``: items are lost, and the others were written.
+        CorruptFileError: the container is damaged, and nothing was written.
     """
+    container.check_items(wanted or ())
     content = container.header.content
-    paths = [folder / name for name in content.file_names]
-    with _staging_folder(folder, paths, force) as staging:
-        items = container.items(threads, progress)
-        if content.kind == "images":
-            for item in items:
-                write_image(staging / paths[item.index].name, _image(item))
+    one_array = content.kind == "array" and wanted is None
+    names = {0: content.name} if one_array else _item_names(content, wanted)
+    paths = {index: folder / name for index, name in names.items()}
+    damage: list[Damage] = []
+    with _staging_folder(folder, list(paths.values()), force) as staging:
+        items = container.items(
+            wanted,
+            on_damage=damage.append if keep_going else None,
+            threads=threads,
+            progress=progress,
+        )
+        if one_array:
+            written = [paths[0]] if _write_array(staging / content.name, content, items) else []
         else:
-            _write_npy(staging / paths[0].name, content.array_shape, content[0].dtype, items)
-        for path in paths:
-            (staging / path.name).replace(path)
-    return paths
+            written = []
+            for item in items:
+                written.append(paths[item.index])
+                _write_item(staging / written[-1].name, content, item)
+        if not written:
+            raise damage[0].error
+        publish(staging, [path.name for path in written])
+    if damage:
+        raise _partly_restored(container.header, damage, written)
+    return written
+
+
+def _item_names(content: Content, wanted: Collection[int] | None) -> dict[int, str]:
+    """Names of the files of single items."""
+    indices = range(len(content)) if wanted is None else sorted(set(wanted))
+    if content.kind == "images":
+        names = content.file_names
+        return {index: names[index] for index in indices}
+    stem, width = content.name.removesuffix(".npy"), len(str(len(content) - 1))
+    return {index: f"{stem}-{index:0{width}}.npy" for index in indices}
+
+
+def _partly_restored(
+    header: Header, damage: list[Damage], written: list[Path]
+) -> PartlyRestoredError:
+    lost = [index for entry in damage for index in entry.items]
+    what = f"{len(lost)} of {len(header.content)} items lost" if lost else "metadata lost"
+    zeros = f"; zeros in {written[0].name} instead" if header.content.kind == "array" else ""
+    numbers = f": {_ranges(lost)}{zeros}" if lost else ""
+    reason = damage[0].error.message.removeprefix(f"{header.file}: ")
+    return PartlyRestoredError(f"{header.file}: {reason}", f"{what}{numbers}", lost, written)
+
+
+def _ranges(indices: list[int]) -> str:
+    """Numbers in a line: ``3, 7 to 9, 12``; the first ten of them."""
+    ends: list[list[int]] = []
+    for index in indices:
+        if ends and index == ends[-1][1] + 1:
+            ends[-1][1] = index
+        else:
+            ends.append([index, index])
+    words = [str(first) if first == last else f"{first} to {last}" for first, last in ends]
+    return ", ".join([*words[:10], "..."] if len(words) > 10 else words)
 
 
 def _reading_coder(header: Header, plugins: PluginManager) -> Coder:
@@ -133,14 +243,10 @@ def _reading_coder(header: Header, plugins: PluginManager) -> Coder:
 def _staging_folder(folder: Path, paths: list[Path], force: bool) -> Iterator[Path]:
     """A folder inside ``folder`` for unfinished files; nothing stays when the work fails."""
     try:
-        for path in paths:
-            check_target(path, force=force, elsewhere=", or -o for another folder")
-        with made_folder(folder):
-            staging = Path(tempfile.mkdtemp(prefix=".nc-", dir=folder))
-            try:
-                yield staging
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+        with made_folder(folder), staging_folder(folder) as staging:
+            for path in paths:
+                check_target(path, force=force, elsewhere=", or -o for another folder")
+            yield staging
     except OSError as error:
         raise describe_os_error(error, folder) from error
 
@@ -149,16 +255,34 @@ def _image(item: Decoded) -> Image:
     return Image(item.samples, item.metadata.get(b"ICCP"), item.metadata.get(b"EXIF"))
 
 
-def _write_npy(path: Path, shape: tuple[int, ...], dtype: str, items: Iterator[Decoded]) -> None:
-    little_endian = np.dtype(dtype).newbyteorder("<")
+def _write_item(path: Path, content: Content, item: Decoded) -> None:
+    if content.kind == "images":
+        write_image(path, _image(item))
+    else:
+        np.save(path, item.samples.astype(_little_endian(content), copy=False))
+
+
+def _write_array(path: Path, content: Content, items: Iterator[Decoded]) -> bool:
+    """Write items one after the other, zeros for those that are missing; False if all are."""
+    dtype = _little_endian(content)
     header = {
-        "descr": np.lib.format.dtype_to_descr(little_endian),
+        "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
-        "shape": shape,
+        "shape": content.array_shape,
     }
+    blank = np.zeros(content[0].shape, dtype).data
+    position, found = 0, False
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for item in items:
-            file.write(np.ascontiguousarray(item.samples, little_endian).data)
+            file.writelines([blank] * (item.index - position))
+            file.write(np.ascontiguousarray(item.samples, dtype).data)
+            position, found = item.index + 1, True
+        file.writelines([blank] * (len(content) - position))
         file.flush()
         os.fsync(file.fileno())
+    return found
+
+
+def _little_endian(content: Content) -> np.dtype[Any]:
+    return np.dtype(content[0].dtype).newbyteorder("<")

@@ -219,10 +219,15 @@ class DatasetSpec(Spec):
         options: option name -> help text with its values and default (``?name=value``).
         licence: as its source states it.
         files: official files; ``nc data prepare`` brings and checks them.
+        converter: ``"package.module:attribute"`` of ``read(source: Path)`` that reads the official
+            files; ``nc data prepare`` makes arrays of what it returns
+            (:mod:`nc_core.datasets.converted`). None where the official files stay as they are.
+        homepage: address where the official files are described and offered.
     """
 
     kind: ClassVar[str] = "dataset"
     _texts: ClassVar[tuple[str, ...]] = (*Spec._texts, "licence")
+    _optional_texts: ClassVar[tuple[str, ...]] = ("converter", "homepage")
     _tuples: ClassVar[Mapping[str, type]] = {**Spec._tuples, "splits": str, "files": RemoteFile}
 
     splits: tuple[str, ...] = ()
@@ -230,9 +235,13 @@ class DatasetSpec(Spec):
     options: Mapping[str, str] = field(default_factory=dict)
     licence: str = "unknown"
     files: tuple[RemoteFile, ...] = ()
+    converter: str | None = None
+    homepage: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.converter is not None and not _TARGET.fullmatch(self.converter):
+            raise ValueError(f"converter {self.converter!r} is not of the form module:attribute")
         if not isinstance(self.options, Mapping):
             raise TypeError(f"options of {self._label} must be a mapping, not {self.options!r}")
         for name, help_text in self.options.items():
@@ -311,9 +320,14 @@ class CommandSpec(Spec):
 
     Args:
         recipes: names of the configurations that the package ships as ``recipes/NAME.yaml``.
+        model: name of the model that ``nc run NAME compress`` takes by default. With it the
+            paper's group has the commands of ``nc compress`` and ``nc decompress``, unless it
+            brings its own.
     """
 
     kind: ClassVar[str] = "command"
+    _optional_texts: ClassVar[tuple[str, ...]] = ("model",)
     _tuples: ClassVar[Mapping[str, type]] = {**Spec._tuples, "recipes": str}
 
     recipes: tuple[str, ...] = ()
+    model: str | None = None

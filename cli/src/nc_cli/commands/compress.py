@@ -44,6 +44,7 @@ _STDIN_NAME = "stdin.png"
 @options.out("FILE.ncz", "File to write; INPUT.ncz by default, - for standard output.")
 @options.model("predictive")
 @options.coder("rans")
+@options.order()
 @options.verify()
 @options.threads()
 @click.option("--resume", is_flag=True, help="Go on with what an interrupted run left.")
@@ -56,6 +57,7 @@ def command(
     out: Path | None,
     model: str,
     coder: str,
+    order: str | None,
     verify: bool,
     threads: int,
     resume: bool,
@@ -79,16 +81,19 @@ def command(
             with tempfile.TemporaryDirectory(prefix="nc-") as folder:
                 target = Path(folder) / "stdout.ncz"
                 with _called(target, "standard output"):
-                    rate = _compress(source, target, model, coder, threads, verify)
+                    rate = _compress(source, target, model, coder, order, threads, verify)
                 with target.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
             for line in _report("standard output", rate, sizes):
                 click.echo(line, err=True)
             return
         target = _default_target(inputs) if out is None else out
-        rate = _compress(source, target, model, coder, threads, verify, force=force, resume=resume)
+        rate = _compress(
+            source, target, model, coder, order, threads, verify, force=force, resume=resume
+        )
     if as_json:
-        print_json(rate.to_json() | {"file": str(target), "model": model, "coder": coder})
+        made = {"file": str(target), "model": model, "coder": coder, "order": order}
+        print_json(rate.to_json() | made)
         return
     for line in _report(str(target), rate, sizes):
         print_text(line)
@@ -99,6 +104,7 @@ def _compress(
     target: Path,
     model: str,
     coder: str,
+    order: str | None,
     threads: int,
     verify: bool,
     **options: Any,
@@ -107,7 +113,7 @@ def _compress(
     from nc_core.models import load_coder, load_model
 
     plugins = current_session().plugins
-    loaded = load_model(model, plugins, keep=True)
+    loaded = load_model(model, plugins, keep=True, order=order)
     _log.info("model %s (id %s), %s arithmetic, coder %s", loaded.name, loaded.id[:12],
               loaded.arithmetic, coder)  # fmt: skip
     with progress("compressing", source.content.dims, "samples") as advance:

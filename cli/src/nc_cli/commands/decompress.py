@@ -7,8 +7,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +19,7 @@ from nc_cli import options
 from nc_cli.console import print_json, print_text
 from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
-from nc_core.errors import DataError, UsageError
+from nc_core.errors import CorruptFileError, DataError, PartlyRestoredError, UsageError
 
 __all__ = ["command"]
 
@@ -29,31 +30,50 @@ _log = logging.getLogger(__name__)
     "decompress",
     epilog=options.examples(
         "nc decompress photo.png.ncz -o restored  # writes restored/photo.png",
+        "nc decompress digits.ncz --item 17  # that item only, without decoding the others",
         "cat photo.ncz | nc decompress - -o - > photo.png",
     ),
 )
 @click.argument("file", metavar="FILE.ncz", type=options.FilePath())
 @options.out("DIR", "Folder to write to; by default the folder of the file, - for standard output.")
+@click.option("--item", "items", type=click.IntRange(min=0), multiple=True, metavar="N",
+              help="Restore only item N, counted from 0; may be repeated.")  # fmt: skip
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Restore what a damaged file still gives; lost items of a dataset are zeros.",
+)
 @options.model(help_text="Model to decode with; by default the one that the file names by its id.")
 @options.threads()
 @options.force()
 @options.json_output()
 def command(
-    file: Path, out: Path | None, model: str | None, threads: int, force: bool, as_json: bool
+    file: Path,
+    out: Path | None,
+    items: tuple[int, ...],
+    keep_going: bool,
+    model: str | None,
+    threads: int,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Restore what a compressed file holds.
 
     Images come back as PNG under their own names (photo.jpg as photo.jpg.png), a dataset as one
     .npy file, or as PNG files where the sizes of its images differ. Every file is compared with
-    its checksum; either all are written or none.
+    its checksum; either all are written or none. With --keep-going a damaged file ends in exit
+    code 5 too, after what is left was written.
     """
+    restore = partial(
+        _restore, file, model=model, items=items or None, keep_going=keep_going, threads=threads
+    )
     to_stdout = out is not None and str(out) == "-"
     if to_stdout and as_json:
         raise UsageError("the file and the JSON document cannot both go to standard output")
     start = time.perf_counter()
     if to_stdout:
         with tempfile.TemporaryDirectory(prefix="nc-") as folder:
-            paths = _restore(file, Path(folder), model, threads, force=False)
+            paths = restore(Path(folder), force=False)
             if len(paths) > 1:
                 raise UsageError(f"{file} holds {len(paths)} files", "give a folder: -o DIR")
             with paths[0].open("rb") as restored:
@@ -62,26 +82,45 @@ def command(
     folder_path = out if out is not None else (Path() if str(file) == "-" else file.parent)
     if folder_path.exists() and not folder_path.is_dir():
         raise DataError(f"{folder_path}: not a folder", "give a folder, new or existing: -o DIR")
-    paths = _restore(file, folder_path, model, threads, force=force)
+    try:
+        paths = restore(folder_path, force=force)
+    except PartlyRestoredError as error:
+        _report(error.paths, time.perf_counter() - start, as_json, lost=error.lost)
+        raise
     seconds = time.perf_counter() - start
+    _report(paths, seconds, as_json)
     if as_json:
-        print_json(
-            {
-                "schema": "nc.decompress/1",
-                "files": [str(path) for path in paths],
-                "decode_seconds": seconds,
-                "verified": True,
-            }
-        )
         return
-    for path in paths:
-        print_text(str(path))
     files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
     click.echo(f"nc: {files} restored and verified in {seconds:.2f} s", err=True)
 
 
+def _report(paths: list[Path], seconds: float, as_json: bool, lost: Sequence[int] = ()) -> None:
+    """Say on standard output what was written."""
+    if not as_json:
+        for path in paths:
+            print_text(str(path))
+        return
+    print_json(
+        {
+            "schema": "nc.decompress/1",
+            "files": [str(path) for path in paths],
+            "lost_items": list(lost),
+            "decode_seconds": seconds,
+            "verified": True,
+        }
+    )
+
+
 def _restore(
-    file: Path, folder: Path, model: str | None, threads: int, *, force: bool
+    file: Path,
+    folder: Path,
+    *,
+    model: str | None,
+    items: tuple[int, ...] | None,
+    keep_going: bool,
+    threads: int,
+    force: bool,
 ) -> list[Path]:
     from nc_core.restore import open_container, restore_files
 
@@ -90,10 +129,20 @@ def _restore(
         header = container.header
         _log.info("%s: model %s (id %s), coder %s", name, header.model, header.model_id[:12],
                   header.coder)  # fmt: skip
-        with progress("decompressing", container.header.content.dims, "samples") as advance:
-            return restore_files(
-                container, folder, threads=threads, force=force, progress=cumulative(advance)
-            )
+        container.check_items(items or ())
+        content = header.content
+        samples = content.dims if items is None else sum(content[i].dims for i in set(items))
+        try:
+            with progress("decompressing", samples, "samples") as advance:
+                return restore_files(
+                    container, folder,
+                    wanted=items, keep_going=keep_going,
+                    threads=threads, force=force, progress=cumulative(advance),
+                )  # fmt: skip
+        except CorruptFileError as error:
+            if not keep_going and error.hint is None and len(container.reader.chunk_lengths) > 1:
+                error.hint = "--keep-going restores what is left of it"
+            raise
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from nc_cli.session import current_session
 from nc_core.errors import PluginError, UsageError
 from nc_core.lookup import did_you_mean
 from nc_core.specs import DatasetSpec, ModelSpec, Spec
+
+if TYPE_CHECKING:
+    from nc_core.container import ContainerReader
 
 __all__ = ["command"]
 
@@ -37,7 +40,8 @@ def command(what: str, as_json: bool) -> None:
     """Show what a compressed file holds and what it costs, or what a dataset or model is.
 
     A model is given by its name, or by the path of a model file or run directory. Of a
-    compressed file only header and footer are read, so it takes no time however large the file.
+    compressed file only header, footer and the types of its chunks are read, so it takes no time
+    however large the file.
     """
     document = _describe(what)
     if as_json:
@@ -95,6 +99,7 @@ def _container(path: Path) -> dict[str, Any]:
         reader = ContainerReader(file, str(path))
         header = Header.from_json(reader.header, str(path))
         rate = stored_rate(reader, header).to_json()
+        metadata = _metadata(reader)
     for key in ("encode_seconds", "decode_seconds", "verified"):
         del rate[key]  # no file holds its times
     content = header.content
@@ -111,6 +116,7 @@ def _container(path: Path) -> dict[str, Any]:
         "model_id": header.model_id,
         "codec": " ".join(header.codec),
         "coder": header.coder,
+        **({} if header.order is None else {"order": header.order}),
         "arithmetic": header.arithmetic,
         "decodes": "on every machine"
         if header.arithmetic == "exact"
@@ -126,9 +132,27 @@ def _container(path: Path) -> dict[str, Any]:
             "pixels_per_chunk": header.tiling.pixels,
         },
         "chunks": len(reader.chunk_lengths),
+        "metadata": metadata,
         "total_bytes": reader.size,
         "rate": {key: value for key, value in rate.items() if key != "schema"},
     }
+
+
+def _metadata(reader: ContainerReader) -> list[dict[str, Any]]:
+    """The kinds of metadata in a container, and what their chunks cost."""
+    from nc_core.metadata import METADATA_TITLES
+
+    lengths: dict[bytes, list[int]] = {kind: [] for kind in METADATA_TITLES}
+    for index, length in enumerate(reader.chunk_lengths):
+        kind = reader.chunk_type(index)
+        if kind in lengths:
+            lengths[kind].append(length)
+    return [
+        {"type": kind.decode(), "title": METADATA_TITLES[kind], "chunks": len(found),
+         "bytes": sum(found)}
+        for kind, found in lengths.items()
+        if found
+    ]  # fmt: skip
 
 
 def _record(name: str) -> dict[str, Any]:
@@ -159,6 +183,7 @@ def _dataset(spec: DatasetSpec, rest: str) -> dict[str, Any]:
     """A dataset; ``rest`` of its name, split and options, is only checked."""
     from nc_core.datasets.locations import dataset_folder
     from nc_core.datasets.opening import make_request
+    from nc_core.datasets.prepare import is_prepared, prepared_manifest
 
     if rest:
         make_request(f"{spec.name}{rest}", spec)
@@ -168,14 +193,16 @@ def _dataset(spec: DatasetSpec, rest: str) -> dict[str, Any]:
         "options": dict(spec.options),
         "licence": spec.licence,
     }
+    if spec.homepage is not None:
+        document["homepage"] = spec.homepage
     if spec.files:
-        folder = dataset_folder(spec.name)
-        present = sum((folder / file.name).exists() for file in spec.files)
-        document |= {
-            "download_bytes": spec.download_bytes,
-            "folder": str(folder),
-            "prepared": present == len(spec.files),
-        }
+        document["download_bytes"] = spec.download_bytes
+    if spec.files or spec.converter:
+        document |= {"folder": str(dataset_folder(spec.name)), "prepared": is_prepared(spec)}
+    manifest = prepared_manifest(spec)
+    if manifest is not None:
+        document["items"] = {split: count.found for split, count in manifest.items.items()}
+        document["official_items"] = {s: count.official for s, count in manifest.items.items()}
     return document
 
 
@@ -212,6 +239,8 @@ def _lines(document: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             rows += [(f"{prefix}{key} {name}" if key != "rate" else name, t) for name, t in nested]
         elif key == "files":
             rows += _file_lines(value)
+        elif key == "metadata":
+            rows += [("metadata", _metadata_text(kind)) for kind in value]
         else:
             rows.append((f"{prefix}{key}", _text(key, value)))
     return rows
@@ -228,6 +257,12 @@ def _file_lines(files: list[dict[str, Any]]) -> list[tuple[str, str]]:
     if len(files) > _LISTED:
         rows.append(("", f"... and {len(files) - _LISTED} more files (--json lists all)"))
     return rows
+
+
+def _metadata_text(kind: dict[str, Any]) -> str:
+    count = kind["chunks"]
+    files = f" for {count:,} files" if count > 1 else ""
+    return f"{kind['title']}, {kind['bytes']:,} bytes{files}"
 
 
 def _text(key: str, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from contextlib import redirect_stdout
 
@@ -50,7 +51,9 @@ class PaperGroup(LazyGroup):
             loaded = paper.load()
         if not isinstance(loaded, click.Command):
             raise PluginError(f"command '{name}': {paper.target} is not a click command")
-        return loaded
+        if paper.model is None or not isinstance(loaded, click.Group):
+            return loaded
+        return _with_file_commands(loaded, paper.model, f"nc run {name}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write names and summaries of what is installed."""
@@ -69,6 +72,30 @@ class PaperGroup(LazyGroup):
             formatter.write_text(
                 examples(f"nc run {papers[0]} --help" if papers else "nc list papers")
             )
+
+
+def _with_file_commands(group: click.Group, model: str, path: str) -> click.Group:
+    """A copy of a paper's group that can also compress, by default with its model, and decompress.
+
+    Args:
+        group: what the paper brings; its own commands of these names stay.
+        model: name of the model.
+        path: of the group, as a user types it.
+    """
+    from nc_cli.commands import compress, decompress
+
+    extended = copy.copy(group)
+    extended.commands = dict(group.commands)
+    for name, command, example in (
+        ("compress", compress.command, "photo.png"),
+        ("decompress", decompress.command, "photo.png.ncz -o restored"),
+    ):
+        own = copy.copy(command)
+        own.epilog = examples(f"{path} {name} {example}")
+        extended.commands.setdefault(name, own)
+    defaults = {"compress": {"model": model}}
+    extended.context_settings = {"default_map": defaults, **group.context_settings}
+    return extended
 
 
 def _papers(ctx: click.Context) -> dict[str, CommandSpec]:

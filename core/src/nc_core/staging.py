@@ -1,0 +1,78 @@
+"""Unfinished files that get their names together; a process that was killed leaves none of them.
+
+They lie in a hidden folder beside their targets, locked while its process lives. Whoever works in
+the same folder next removes what a dead one left there, and the files to which it had just
+given names when it died among several.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nc_core.errors import DataError
+from nc_core.file_lock import lock_folder
+
+__all__ = ["publish", "staging_folder"]
+
+_PREFIX = ".nc-staging-"
+_PLAN = ".plan"
+
+
+@contextmanager
+def staging_folder(folder: Path) -> Iterator[Path]:
+    """A folder inside ``folder`` for unfinished files, gone when the block ends.
+
+    Args:
+        folder: of the targets; it exists.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    for left in folder.glob(f"{_PREFIX}*"):
+        _remove_abandoned(left)
+    staging = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+    try:
+        with lock_folder(staging):
+            yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def publish(staging: Path, names: Sequence[str]) -> None:
+    """Give finished files of a staging folder their names in the folder around it."""
+    if len(names) > 1:
+        plan = {name: (staging / name).stat().st_ino for name in names}
+        unfinished = staging / f"{_PLAN}.new"
+        unfinished.write_text(json.dumps(plan))
+        unfinished.replace(staging / _PLAN)
+    for name in names:
+        (staging / name).replace(staging.parent / name)
+
+
+def _remove_abandoned(staging: Path) -> None:
+    """Remove what a dead process left; leave alone what a living one works on."""
+    if not (staging / ".lock").exists():
+        return
+    try:
+        with lock_folder(staging), suppress(FileNotFoundError, ValueError, AttributeError):
+            plan: dict[str, int] = json.loads((staging / _PLAN).read_text())
+            _take_back(staging, plan)
+    except (DataError, OSError):
+        return
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _take_back(staging: Path, plan: dict[str, int]) -> None:
+    """Remove the files that got their names before the others could."""
+    if not any((staging / name).exists() for name in plan):
+        return  # all of them have their names
+    for name, inode in plan.items():
+        target = staging.parent / Path(name).name
+        with suppress(FileNotFoundError):
+            if target.lstat().st_ino == inode:
+                target.unlink()
