@@ -78,6 +78,45 @@ def test_a_folder_without_the_files_is_exit_code_4(nc: Any, tmp_path: Path, data
         assert folder in outcome.stderr
 
 
+def test_a_dataset_is_converted_verified_and_described(nc: Any, shared: Path, data: Path) -> None:
+    source = shared / "data" / "cifar10-format-standin"
+    assert nc("info", "cifar10", "--json").json()["prepared"] is False
+    first = nc("data", "prepare", "cifar10", "--from", source)
+    assert first.exit_code == ExitCode.DONE
+    assert "cifar10: 1,000 train and 200 test images converted from" in first.stdout
+    assert f"cifar10 is ready: 4 files, 3.7 MB, in {data / 'cifar10'}" in first.stdout
+    assert "officially 50,000 train and 10,000 test" in first.stderr
+    document = nc("info", "cifar10:test", "--json").json()
+    assert document["prepared"] is True
+    assert document["items"] == {"train": 1000, "test": 200}
+    assert nc("data", "verify", "cifar10").stdout.endswith("cifar10: all 4 files are right\n")
+    path = data / "cifar10" / "test.npy"
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    checked = nc("data", "verify", "cifar10")
+    assert checked.exit_code == ExitCode.DATA
+    assert "1 of 4 files missing or wrong: test.npy" in checked.stderr
+    repaired = nc("data", "prepare", "cifar10", "--from", source, "--json").json()
+    assert "test.npy" in repaired["brought"]
+    assert {file["state"] for file in repaired["files"]} == {"ok"}
+
+
+def test_refused_files_are_exit_code_4_and_leave_nothing(nc: Any, shared: Path, data: Path) -> None:
+    for name in ("cifar10", "imagenet32"):
+        outcome = nc("data", "verify", name)
+        assert outcome.exit_code == ExitCode.DATA
+        assert f"nc data prepare {name}" in outcome.stderr
+    hostile = shared / "data" / "broken" / "malicious_cifar"
+    outcome = nc("data", "prepare", "cifar10", "--from", hostile)
+    assert outcome.exit_code == ExitCode.DATA
+    assert "data_batch_1: refused: a pickle that wants to call builtins.open" in outcome.stderr
+    outcome = nc("data", "prepare", "imagenet32")
+    assert outcome.exit_code == ExitCode.USAGE
+    assert "--from PATH" in outcome.stderr
+    assert not data.exists()
+
+
 def test_an_interruption_says_how_to_go_on(
     nc: Any, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,13 +7,16 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from cifar_batches import pack, write_batches
 from nc_core import open_dataset
 from nc_core.datasets.prepare import FileState, prepare_dataset, verify_dataset
 from nc_core.errors import DataError, UsageError
@@ -212,16 +215,87 @@ def test_no_network_is_one_line_with_a_way_out(
     with pytest.raises(DataError, match=r"no connection to 127\.0\.0\.1") as error:
         prepare_dataset(spec("http://127.0.0.1:1/"))
     assert "\n" not in error.value.message
-    assert error.value.hint == "with files that you have: nc data prepare toy --from FOLDER"
+    assert error.value.hint == "with files that you have: nc data prepare toy --from PATH"
     assert names_in(data / "toy") == []
     assert capfd.readouterr() == ("", "")
 
 
-def test_several_may_prepare_one_dataset_at_once(server: Server, data: Path) -> None:
+def test_of_several_that_prepare_one_dataset_one_works(server: Server, data: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(prepare_dataset, [server.spec] * 4))
+        brought = list(pool.map(prepare_dataset, [server.spec] * 4))
+    assert sorted(map(len, brought)) == [0, 0, 0, 2]
+    assert sorted(server.requests) == ["one.bin", "two.bin"]
     assert names_in(data / "toy") == ["one.bin", "two.bin"]
+    assert names_in(data) == ["toy"]
     assert states(server.spec) == ["ok", "ok"]
+
+
+PREPARE_CIFAR10 = """
+import sys, time
+from pathlib import Path
+from nc_core.datasets.prepare import prepare_dataset
+from nc_core.models import installed
+from nc_core.specs import DatasetSpec
+
+def slow(done, total):
+    time.sleep(0.05)
+
+spec = installed().find(DatasetSpec, "cifar10")
+print(len(prepare_dataset(spec, Path(sys.argv[1]), converting=slow)))
+"""
+
+
+def start_preparing(source: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PREPARE_CIFAR10, str(source)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_prepare_one_dataset_and_both_find_it(tmp_path: Path, data: Path) -> None:
+    write_batches(tmp_path / "have")
+    both = [start_preparing(tmp_path / "have") for _ in range(2)]
+    answers = [process.communicate(timeout=60)[0].strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(answers) == ["0", "4"]
+    assert names_in(data) == ["cifar10"]
+    assert len(open_dataset("cifar10:train")) == 10
+
+
+def test_a_killed_process_leaves_nothing_that_stays(tmp_path: Path, data: Path) -> None:
+    write_batches(tmp_path / "have")
+    process = start_preparing(tmp_path / "have")
+    deadline = time.monotonic() + 60
+    while not list((data / "cifar10").glob(".nc-*.tmp")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    with pytest.raises(DataError, match="not prepared"):
+        open_dataset("cifar10:train")
+    cifar10 = installed().find(DatasetSpec, "cifar10")
+    assert len(prepare_dataset(cifar10, tmp_path / "have")) == 4
+    assert names_in(data / "cifar10") == [
+        "prepared.json", "test-labels.npy", "test.npy", "train-labels.npy", "train.npy",
+    ]  # fmt: skip
+    assert names_in(data) == ["cifar10"]
+
+
+def test_an_archive_is_downloaded_converted_and_removed(
+    server: Server, tmp_path: Path, data: Path
+) -> None:
+    write_batches(tmp_path / "have")
+    pack(tmp_path / "have", tmp_path / "toy.tar.gz")
+    content = (tmp_path / "toy.tar.gz").read_bytes()
+    server.contents = {"toy.tar.gz": content}
+    sha256 = hashlib.sha256(content).hexdigest()
+    url = f"http://127.0.0.1:{server.server_port}/toy.tar.gz"
+    toy = replace(
+        installed().find(DatasetSpec, "cifar10"),
+        files=(RemoteFile("toy.tar.gz", url, sha256, len(content)),),
+    )
+    assert len(prepare_dataset(toy)) == 4
+    assert prepare_dataset(toy) == []
+    assert server.requests == ["toy.tar.gz"]
+    assert "toy.tar.gz" not in names_in(data / "cifar10")
+    assert len(open_dataset("cifar10:train")) == 10
 
 
 def test_sources_of_the_users_own_files_have_nothing_to_prepare(data: Path) -> None:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from nc_core.errors import DataError, MissingDependencyError
 from nc_core.files import atomic_write, describe_os_error
 
-__all__ = ["IMAGE_SUFFIXES", "Image", "image_files", "read_image", "read_shape", "write_image"]
+__all__ = ["IMAGE_SUFFIXES", "Image", "image_files", "read_image", "read_rgb", "read_shape",
+           "write_image"]  # fmt: skip
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
@@ -75,6 +76,23 @@ def read_image(path: Path) -> Image:
         if mode == "I;16":
             pixels = pixels.astype(np.uint16)
         return Image(np.ascontiguousarray(pixels), *_metadata(picture), picture.format or "PNG")
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Colours of an image file, (H, W, 3), for training and not for keeping.
+
+    Grey becomes three equal channels, a palette is looked up, CMYK is converted, alpha is dropped.
+
+    Raises:
+        DataError: missing, damaged, too large, holding several images, or of 16 bits.
+    """
+    with _opened(path) as (data, picture):
+        if picture.mode != "CMYK" and (
+            _is_deep_colour_png(data) or _pixel_mode(path, picture) == "I;16"
+        ):
+            raise DataError(f"{path}: 16 bits per channel", "convert the image to 8 bits first")
+        with _named_errors(path):
+            return np.asarray(picture.convert("RGB"))
 
 
 def read_shape(path: Path) -> tuple[tuple[int, ...], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nc_core.datasets.official import KODAK_FILES, MNIST_FILES
+from nc_core.datasets.official import CIFAR10_FILES, KODAK_FILES, MNIST_FILES
 from nc_core.evaluators.metrics import CLASSICAL_METRICS, RATE_METRICS
 from nc_core.hookspecs import hookimpl
 from nc_core.specs import (
@@ -65,6 +65,13 @@ _MODELS = (
     ),
 )
 
+_IMAGENET_PAGE = "https://image-net.org/download-images"
+_IMAGENET_LICENCE = "ImageNet's terms: research and education, not for commerce"
+_DOWNSAMPLED_IMAGENET = Reference(
+    "P. Chrabaszcz, I. Loshchilov, F. Hutter",
+    "A Downsampled Variant of ImageNet as an Alternative to the CIFAR datasets",
+    "1707.08819",
+)
 _DATASETS = (
     DatasetSpec(
         name="mnist",
@@ -90,6 +97,51 @@ _DATASETS = (
         splits=("test",),
         licence="released by Kodak for unrestricted usage",
         files=KODAK_FILES,
+    ),
+    DatasetSpec(
+        name="cifar10",
+        summary="objects of ten kinds, 32x32 RGB, 50000 train and 10000 test",
+        target="nc_core.datasets.cifar10:open_cifar10",
+        reference=Reference(
+            "A. Krizhevsky", "Learning Multiple Layers of Features from Tiny Images"
+        ),
+        splits=("train", "test"),
+        licence="none stated with the files",
+        files=CIFAR10_FILES,
+        converter="nc_core.datasets.cifar10:read_cifar10",
+        homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+    ),
+    DatasetSpec(
+        name="imagenet32",
+        summary="ImageNet at 32x32 RGB, 1281167 train and 50000 test (its validation set)",
+        target="nc_core.datasets.downsampled_imagenet:open_imagenet32",
+        reference=_DOWNSAMPLED_IMAGENET,
+        splits=("train", "test"),
+        licence=_IMAGENET_LICENCE,
+        converter="nc_core.datasets.downsampled_imagenet:read_imagenet32",
+        homepage=_IMAGENET_PAGE,
+    ),
+    DatasetSpec(
+        name="imagenet64",
+        summary="ImageNet at 64x64 RGB, 1281167 train and 50000 test (its validation set)",
+        target="nc_core.datasets.downsampled_imagenet:open_imagenet64",
+        reference=_DOWNSAMPLED_IMAGENET,
+        splits=("train", "test"),
+        licence=_IMAGENET_LICENCE,
+        converter="nc_core.datasets.downsampled_imagenet:read_imagenet64",
+        homepage=_IMAGENET_PAGE,
+    ),
+    DatasetSpec(
+        name="crops",
+        summary="random square crops of a folder's images, 32x32 RGB (crops:/photos?size=32)",
+        target="nc_core.datasets.crops:open_crops",
+        takes_path=True,
+        options={
+            "size": "height and width of the crops, 1 to 16384; default 32",
+            "seed": "seed of the crops, an integer; default 0",
+            "count": "how many crops, or endless; default: one of every image",
+        },
+        licence="the user's own",
     ),
     DatasetSpec(
         name="folder",

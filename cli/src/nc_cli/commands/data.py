@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nc_cli import options
-from nc_cli.console import format_bytes, print_json, print_table, print_text
-from nc_cli.progress import progress
+from nc_cli.console import format_bytes, print_json, print_table, print_text, warn
+from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
 from nc_core.errors import DataError, InterruptedWorkError
 
 if TYPE_CHECKING:
+    from nc_core.datasets.manifest import Manifest, PreparedFile
     from nc_core.datasets.prepare import FileCheck
     from nc_core.specs import DatasetSpec, RemoteFile
 
@@ -40,7 +41,7 @@ def command() -> None:
     "prepare",
     epilog=options.examples(
         "nc data prepare mnist",
-        "nc data prepare kodak --from ~/Downloads/kodak",
+        "nc data prepare cifar10 --from ~/Downloads/cifar-10-python.tar.gz",
     ),
 )
 @options.dataset_name()
@@ -48,62 +49,83 @@ def command() -> None:
     "--from",
     "source",
     type=options.FilePath(),
-    metavar="FOLDER",
-    help="Take the official files from this folder, or a folder in it, instead of the network.",
+    metavar="PATH",
+    help="Take the official files from this folder (or a folder in it) or archive, instead of "
+    "the network.",
 )
+@click.option("--force", is_flag=True, help="Bring and convert everything again.")
 @options.json_output()
-def prepare(name: str, source: Path | None, as_json: bool) -> None:
+def prepare(name: str, source: Path | None, force: bool, as_json: bool) -> None:
     """Bring the official files of dataset NAME, and check them.
 
     Files that are there and right stay. Every file has its name only after its size and SHA-256
-    were compared, so the command can be interrupted and repeated.
+    were compared, so the command can be interrupted and repeated. Some datasets are converted:
+    into arrays, whose sizes and SHA-256 'nc data verify' compares.
     """
-    from nc_core.datasets.prepare import prepare_dataset, verify_dataset
+    from nc_core.datasets.prepare import prepare_dataset, prepared_manifest, verify_dataset
 
     spec = _spec(name)
-    with _file_progress("preparing", spec) as report:
+    with (
+        _file_progress("preparing", spec.download_bytes) as report,
+        _conversion_progress() as converting,
+    ):
         try:
-            brought = prepare_dataset(spec, source, progress=report)
+            brought = prepare_dataset(
+                spec, source, progress=report, converting=converting, force=force
+            )
         except KeyboardInterrupt as error:
             raise InterruptedWorkError(
                 "interrupted; the files that have arrived are kept",
                 "run the same command again to bring the others",
             ) from error
+    manifest = prepared_manifest(spec)
+    if manifest is not None:
+        _warn_of_other_counts(spec, manifest)
     if as_json:
         print_json(_document(spec, verify_dataset(spec), brought))
         return
-    size = format_bytes(spec.download_bytes)
     folder = _folder(spec)
     if brought:
-        what = "downloaded" if source is None else f"copied from {source}"
-        print_text(f"{spec.name}: {_files(len(brought))} {what}, sha256 right")
-    print_text(f"{spec.name} is ready: {_files(len(spec.files))}, {size}, in {folder}")
+        what = (
+            f"{_files(len(brought))} {'downloaded' if source is None else f'copied from {source}'}"
+        )
+        if manifest is not None:
+            what = f"{_items(manifest)} converted from {source or spec.files[0].name}"
+        print_text(f"{spec.name}: {what}, sha256 {'right' if manifest is None else 'noted'}")
+    files = spec.files if manifest is None else manifest.files
+    size = format_bytes(sum(file.size for file in files))
+    print_text(f"{spec.name} is ready: {_files(len(files))}, {size}, in {folder}")
 
 
 @command.command("verify", epilog=options.examples("nc data verify mnist"))
 @options.dataset_name()
 @options.json_output()
 def verify(name: str, as_json: bool) -> None:
-    """Check every official file of dataset NAME.
+    """Check every file of dataset NAME.
 
-    Sizes and SHA-256 are compared; the exit code is 4 if a file is missing or wrong.
+    Sizes and SHA-256 are compared with the official ones, or with those of the conversion; the
+    exit code is 4 if a file is missing or wrong.
     """
-    from nc_core.datasets.prepare import FileState, verify_dataset
+    from nc_core.datasets.prepare import FileState, prepared_manifest, verify_dataset
 
     spec = _spec(name)
-    with _file_progress("checking", spec) as report:
+    manifest = prepared_manifest(spec)
+    files = spec.files if manifest is None else manifest.files
+    with _file_progress("checking", sum(file.size for file in files)) as report:
         checks = verify_dataset(spec, report)
     if as_json:
         print_json(_document(spec, checks))
     else:
         rows = [[check.file.name, check.size, check.file.size, check.state] for check in checks]
-        print_table(rows, ["file", "bytes", "official", "state"])
+        expected = "official" if spec.converter is None else "expected"
+        print_table(rows, ["file", "bytes", expected, "state"])
         print_text()
     wrong = [check for check in checks if check.state is not FileState.RIGHT]
     if wrong:
         raise DataError(
-            f"{_folder(spec)}: {len(wrong)} of {_files(len(checks))} missing or wrong",
-            f"nc data prepare {spec.name}",
+            f"{_folder(spec)}: {len(wrong)} of {_files(len(checks))} missing or wrong: "
+            f"{_few([check.file.name for check in wrong])}",
+            f"nc data prepare {spec.name}{'' if spec.files else ' --from PATH'}",
         )
     if not as_json:
         print_text(f"{spec.name}: all {_files(len(checks))} are right")
@@ -132,17 +154,54 @@ def _files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
 
 
+def _few(names: list[str]) -> str:
+    """The first names of a list."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+
+
+def _items(manifest: Manifest) -> str:
+    """How many items there are: ``50,000 train and 10,000 test images``."""
+    counts = [f"{count.found:,} {split}" for split, count in manifest.items.items()]
+    return " and ".join(counts) + " images"
+
+
+def _warn_of_other_counts(spec: DatasetSpec, manifest: Manifest) -> None:
+    if any(count.found != count.official for count in manifest.items.values()):
+        official = " and ".join(f"{c.official:,} {s}" for s, c in manifest.items.items())
+        warn(
+            f"{spec.name}: {_items(manifest)}, officially {official}: results will not be "
+            "those of the official data"
+        )
+
+
 @contextmanager
-def _file_progress(title: str, spec: DatasetSpec) -> Iterator[Callable[[RemoteFile, int], None]]:
+def _file_progress(
+    title: str, total: int
+) -> Iterator[Callable[[RemoteFile | PreparedFile, int], None]]:
     """Progress over the bytes of all files; a file may be visited twice, checked and brought."""
-    with progress(title, spec.download_bytes, "bytes", interval_seconds=2.0) as advance:
+    with progress(title, total, "bytes", interval_seconds=2.0) as advance:
         reached: dict[str, int] = {}
 
-        def report(file: RemoteFile, done: int) -> None:
+        def report(file: RemoteFile | PreparedFile, done: int) -> None:
             new = done - reached.get(file.name, 0)
             if new > 0:
                 reached[file.name] = done
                 advance(new)
+
+        yield report
+
+
+@contextmanager
+def _conversion_progress() -> Iterator[Callable[[int, int], None]]:
+    """Progress over images, whose number is known when the first of them are converted."""
+    with ExitStack() as stack:
+        reports: list[Callable[[float, float], None]] = []
+
+        def report(done: int, total: int) -> None:
+            if not reports:
+                advance = stack.enter_context(progress("converting", total, "images"))
+                reports.append(cumulative(advance))
+            reports[0](done, total)
 
         yield report
 
@@ -158,7 +217,7 @@ def _document(
             "size_bytes": check.size,
             "official_bytes": check.file.size,
             "sha256": check.file.sha256,
-            "url": check.file.url,
+            "url": getattr(check.file, "url", None),  # nothing that was made here has one
         }
         for check in checks
     ]

@@ -44,7 +44,7 @@ class ImageFiles:
         DataError: the first file is no readable image.
     """
 
-    fields = ("image",)
+    fields: tuple[str, ...] = ("image",)
     layout: Layout = "hwc"
 
     def __init__(

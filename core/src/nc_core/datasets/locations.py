@@ -7,7 +7,11 @@ from pathlib import Path
 
 from nc_core.errors import DataError
 
-__all__ = ["data_folder", "dataset_folder", "not_prepared"]
+__all__ = ["NotPreparedError", "data_folder", "dataset_folder", "not_prepared"]
+
+
+class NotPreparedError(DataError):
+    """The official files of a dataset are not there."""
 
 
 def data_folder() -> Path:
@@ -28,10 +32,10 @@ def dataset_folder(name: str) -> Path:
     return data_folder() / name
 
 
-def not_prepared(name: str, path: Path) -> DataError:
+def not_prepared(name: str, path: Path) -> NotPreparedError:
     """The error for a dataset whose official files are not there."""
-    return DataError(
+    return NotPreparedError(
         f"dataset '{name}' is not prepared: {path} does not exist",
         f"nc data prepare {name}   (or, with files that you have: "
-        f"nc data prepare {name} --from FOLDER)",
+        f"nc data prepare {name} --from PATH)",
     )

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,12 +25,13 @@ from numpy.typing import NDArray
 from nc_core.errors import DataError, UsageError
 from nc_core.files import describe_os_error
 
-__all__ = ["load_npy", "load_npz"]
+__all__ = ["load_npy", "load_npz", "npz_header"]
 
 _USUAL_KEYS = ("data", "images", "x")
 _NUMERIC_KINDS = "biuf"
 # A compressed array cannot be mapped and must fit in memory.
 _MOST_LOADED_BYTES = 4 << 30
+_READ_BYTES = 1 << 20
 _MOST_AXES = 64  # NumPy has no arrays of more
 _LOCAL_HEADER = struct.Struct("<26xHH")
 # What zipfile raises for damaged archives, besides its own error.
@@ -70,16 +74,19 @@ def load_npy(path: Path) -> NDArray[Any]:
         raise describe_os_error(error, path) from error
 
 
-def load_npz(path: Path, key: str | None = None) -> tuple[str, NDArray[Any]]:
+def load_npz(
+    path: Path, key: str | None = None, *, checked: bool = False
+) -> tuple[str, NDArray[Any]]:
     """Load one array of a ``.npz`` archive: mapped if it is stored, read if it is compressed.
 
     Mapping reads nothing in advance, so the archive's checksum is compared for compressed
-    arrays only.
+    arrays only, unless one asks for it.
 
     Args:
         path: the archive.
         key: name of the array; None for the only one, or the one of a usual name (``data``,
             ``images``, ``x``).
+        checked: compare the checksum of a stored array too, which reads all of it.
 
     Returns:
         name of the array, and the array: read-only, numeric or bool.
@@ -88,10 +95,31 @@ def load_npz(path: Path, key: str | None = None) -> tuple[str, NDArray[Any]]:
         DataError: as :func:`load_npy`, or a failing checksum.
         UsageError: no such array, or several to choose from.
     """
+    with _archive(path) as archive:
+        key = _choose_key(path, archive, key)
+        if checked:
+            _read_through(archive, key)
+        return key, _load_member(path, archive, key)
+
+
+def npz_header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of one array of a ``.npz`` archive; its samples are not read.
+
+    Raises:
+        DataError: as :func:`load_npz`.
+        UsageError: no such array.
+    """
+    with _archive(path) as archive, archive.open(f"{_choose_key(path, archive, key)}.npy") as file:
+        header = _read_header(file, f"{path}[{key}]")
+    return header.shape, header.dtype
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive; every failure names the file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            key = _choose_key(path, archive, key)
-            return key, _load_member(path, archive, key)
+            yield archive
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: damaged, or not an .npz archive: {_one_line(error)}") from error
     except _DAMAGE as error:
@@ -112,6 +140,15 @@ def _choose_key(path: Path, archive: zipfile.ZipFile, key: str | None) -> str:
     if key not in keys:
         raise UsageError(f"{path}: no array '{key}'", f"there are: {', '.join(keys)}")
     return key
+
+
+def _read_through(archive: zipfile.ZipFile, key: str) -> None:
+    """Let the archive compare the checksum of a stored member; loading does it for others."""
+    info = archive.getinfo(f"{key}.npy")
+    if info.compress_type == zipfile.ZIP_STORED:
+        with archive.open(info) as member:
+            while member.read(_READ_BYTES):
+                pass
 
 
 def _load_member(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
@@ -144,10 +181,12 @@ def _read_header(file: IO[bytes], label: str) -> _Header:
         version = npy.read_magic(file)
         if version[0] not in (1, 2, 3):
             raise DataError(f"{label}: a NumPy array of unknown format version {version[0]}")
-        if version[0] == 1:
-            shape, fortran, dtype = npy.read_array_header_1_0(file)
-        else:
-            shape, fortran, dtype = npy.read_array_header_2_0(file)
+        with warnings.catch_warnings():  # NumPy's advice on files of Python 2
+            warnings.simplefilter("ignore", UserWarning)
+            if version[0] == 1:
+                shape, fortran, dtype = npy.read_array_header_1_0(file)
+            else:
+                shape, fortran, dtype = npy.read_array_header_2_0(file)
     except (ValueError, tokenize.TokenError) as error:
         raise DataError(f"{label}: not a NumPy array: {_one_line(error)}") from error
     if dtype.hasobject:

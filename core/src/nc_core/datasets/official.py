@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nc_core.specs import RemoteFile
 
-__all__ = ["KODAK_FILES", "MNIST_FILES"]
+__all__ = ["CIFAR10_FILES", "KODAK_FILES", "MNIST_FILES"]
 
 _MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 _MNIST = (
@@ -16,6 +16,11 @@ _MNIST = (
      "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
     ("t10k-labels-idx1-ubyte.gz", 4_542,
      "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+)  # fmt: skip
+_CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/"
+_CIFAR10 = (
+    ("cifar-10-python.tar.gz", 170_498_071,
+     "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
 )  # fmt: skip
 _KODAK_URL = "https://r0k.us/graphics/kodak/kodak/"
 _KODAK = (
@@ -52,4 +57,5 @@ def _remote(base: str, files: tuple[tuple[str, int, str], ...]) -> tuple[RemoteF
 
 
 MNIST_FILES = _remote(_MNIST_URL, _MNIST)
+CIFAR10_FILES = _remote(_CIFAR10_URL, _CIFAR10)
 KODAK_FILES = _remote(_KODAK_URL, _KODAK)

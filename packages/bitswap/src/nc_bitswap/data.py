@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_bitswap.chain import Frame, Padding
+from nc_core.datasets.items import count_items
 from nc_core.errors import DataError
 from nc_core.protocols import Dataset
 
@@ -34,7 +35,15 @@ class ModelImages:
         self._dataset, self._shape, self._padding = dataset, shape, padding
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return count_items(self._dataset)
+
+    @property
+    def count(self) -> int | None:
+        """Number of images; None for a sampler without end."""
+        try:
+            return len(self._dataset)
+        except TypeError:
+            return None
 
     def load(
         self, indices: NDArray[np.int64], generator: np.random.Generator | None = None
@@ -52,7 +61,7 @@ class ModelImages:
 
     def first(self, count: int) -> NDArray[np.uint8]:
         """The first images, at most ``count``; uint8, (n, C, H, W)."""
-        return self.load(np.arange(min(count, len(self))))
+        return self.load(np.arange(count_items(self._dataset, count)))
 
     def _image(self, index: int, generator: np.random.Generator | None) -> NDArray[np.uint8]:
         planes = self._planes(index)

@@ -1,0 +1,82 @@
+"""One process at a time prepares a dataset; the others wait for it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from nc_core.file_lock import lock_file
+from nc_core.files import describe_os_error, made_folder
+
+__all__ = ["alone"]
+
+_POLL_SECONDS = 0.1
+_NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[bool]:
+    """Wait until no other process prepares this folder, and keep others waiting.
+
+    What a process that was killed left unfinished in the folder is removed first.
+
+    Args:
+        folder: of a dataset; its parent is made if need be, and the lock lies there.
+
+    Returns:
+        whether there was somebody to wait for, who may have done the work.
+
+    Raises:
+        DataError: the parent cannot be written.
+    """
+    path = folder.parent / f".{folder.name}.lock"
+    try:
+        with made_folder(folder.parent):
+            file, waited = _locked(path, folder)
+            try:
+                _remove_unfinished(folder)
+                yield waited
+            finally:
+                with suppress(OSError):  # Windows keeps open files
+                    path.unlink()
+                file.close()
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+
+
+def _locked(path: Path, folder: Path) -> tuple[BinaryIO, bool]:
+    waited = False
+    while True:
+        file = path.open("ab")
+        try:
+            lock_file(file)
+        except (BlockingIOError, PermissionError):
+            file.close()
+            if not waited:
+                _log.warning("%s: another process prepares it; waiting", folder)
+            waited = True
+            time.sleep(_POLL_SECONDS)
+            continue
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:  # some network file systems have none
+                file.close()
+                raise
+        # Whoever held the lock may have removed the file that we opened.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file, waited
+        file.close()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    if folder.is_dir():
+        for left in folder.glob(".nc-*.tmp"):
+            left.unlink(missing_ok=True)
