@@ -20,6 +20,8 @@ torch = pytest.importorskip("torch", reason="training needs nc-core[torch]")
 pytest.importorskip("lightning_fabric", reason="training needs nc-core[torch]")
 pytest.importorskip("safetensors", reason="training needs nc-core[torch]")
 
+from safetensors.torch import load_file  # noqa: E402
+
 import training_program  # noqa: E402
 from nc_core.errors import (  # noqa: E402
     DataError,
@@ -526,3 +528,20 @@ def test_two_processes_train_as_one_does(path: Path, tmp_path: Path) -> None:
     )
     for name, value in state.items():
         assert torch.allclose(value, expected[name], atol=1e-5)
+
+
+def test_all_processes_end_with_the_same_parameters_averages_and_buffers(
+    path: Path, tmp_path: Path
+) -> None:
+    states = tmp_path / "states"
+    states.mkdir()
+    arguments = ["--devices", "2", "--steps", "9", "--states", str(states)]
+    assert run_program(str(path), *arguments) == 0
+    for name in ("averaged", "last"):
+        first, second = (load_file(states / f"{name}-{rank}") for rank in (0, 1))
+        assert "4.running_mean" in first
+        for key, value in first.items():
+            assert torch.equal(second[key], value), f"{name}: {key}"
+    assert not torch.equal(
+        load_file(states / "averaged-0")["0.weight"], load_file(states / "last-0")["0.weight"]
+    )

@@ -66,6 +66,14 @@ def test_processes_share_the_batch_of_one() -> None:
     assert len(draws) == 4
 
 
+def test_two_processes_see_each_item_once_in_an_epoch() -> None:
+    source = batches(length=48)
+    for epoch in range(2):
+        steps = range(6 * epoch, 6 * epoch + 6)
+        seen = [source.indices(k, Shard(rank, 2)) for rank in (0, 1) for k in steps]
+        assert sorted(np.concatenate(seen).tolist()) == list(range(48))
+
+
 def test_data_without_end_never_repeat_an_index() -> None:
     source = batches(length=None)
     assert source.steps_per_epoch is None
@@ -127,16 +135,16 @@ def test_seeded_blocks_repeat_and_leave_the_generators_alone() -> None:
 # Averages
 
 
-def averaged(form: Any, decay: float = 0.9) -> tuple[Any, Ema]:
+def averaged(form: Any, decay: float = 0.9, warm_up: bool = False) -> tuple[Any, Ema]:
     module = torch.nn.BatchNorm1d(1)
     with torch.no_grad():
         module.weight.fill_(1.0)
     module.bias.requires_grad_(False)
-    ema = Ema(module, decay, form)
-    for value in (2.0, 3.0):
+    ema = Ema(module, decay, form, warm_up=warm_up)
+    for k, value in enumerate((2.0, 3.0)):
         with torch.no_grad():
             module.weight.fill_(value)
-        ema.update()
+        ema.update(k)
     return module, ema
 
 
@@ -151,6 +159,15 @@ def test_the_swapped_average_keeps_next_to_nothing_of_it() -> None:
     module, ema = averaged("swapped")
     with ema.applied():
         assert module.weight.item() == pytest.approx(0.1 * (0.1 * 1 + 0.9 * 2) + 0.9 * 3)
+
+
+def test_an_average_that_warms_up_soon_forgets_the_start() -> None:
+    module, ema = averaged("conventional", warm_up=True)
+    with ema.applied():
+        first = 2 / 11 * 1 + 9 / 11 * 2
+        assert module.weight.item() == pytest.approx(3 / 12 * first + 9 / 12 * 3)
+    limited, plain = (averaged("conventional", 0.1, warm)[1] for warm in (True, False))
+    assert torch.equal(limited.state_dict()["weight"], plain.state_dict()["weight"])
 
 
 def test_an_average_of_decay_zero_is_the_parameter() -> None:

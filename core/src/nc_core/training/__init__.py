@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from nc_core.training.batches import TrainingData
     from nc_core.training.devices import Hardware
     from nc_core.training.loop import FitResult, fit
-    from nc_core.training.randomness import seeded
+    from nc_core.training.randomness import drawn_alike, seeded
     from nc_core.training.settings import EmaConfig, FitConfig
-    from nc_core.training.shards import Shard, current_shard
+    from nc_core.training.shards import Shard, current_shard, sum_over_processes
     from nc_core.training.task import Task, UpdatingTask
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "TrainingData",
     "UpdatingTask",
     "current_shard",
+    "drawn_alike",
     "fit",
     "seeded",
+    "sum_over_processes",
 ]
 
 _HOMES = {
@@ -40,8 +42,10 @@ _HOMES = {
     "TrainingData": "batches",
     "UpdatingTask": "task",
     "current_shard": "shards",
+    "drawn_alike": "randomness",
     "fit": "loop",
     "seeded": "randomness",
+    "sum_over_processes": "shards",
 }
 
 

@@ -19,6 +19,7 @@ class Ema:
         module: whose parameters; averages start at their present values.
         decay: weight of the old average, 0 <= decay < 1.
         form: ``swapped`` exchanges the weights of average and parameter.
+        warm_up: limit the decay at step k = 0, 1, ... to (k + 2) / (k + 11).
     """
 
     def __init__(
@@ -26,19 +27,23 @@ class Ema:
         module: nn.Module,
         decay: float,
         form: Literal["conventional", "swapped"] = "conventional",
+        *,
+        warm_up: bool = False,
     ) -> None:
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self._names = [name for name, _ in named]
         self._parameters: list[Tensor] = [parameter for _, parameter in named]
         self._averages = [parameter.detach().clone() for parameter in self._parameters]
-        self._old = decay if form == "conventional" else 1 - decay
+        self._decay, self._form, self._warm_up = decay, form, warm_up
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take the parameters of one more step into the averages."""
+    def update(self, k: int) -> None:
+        """Take the parameters after step k into the averages."""
+        decay = min(self._decay, (k + 2) / (k + 11)) if self._warm_up else self._decay
+        old = decay if self._form == "conventional" else 1 - decay
         if self._averages:
-            torch._foreach_mul_(self._averages, self._old)
-            torch._foreach_add_(self._averages, self._parameters, alpha=1 - self._old)
+            torch._foreach_mul_(self._averages, old)
+            torch._foreach_add_(self._averages, self._parameters, alpha=1 - old)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

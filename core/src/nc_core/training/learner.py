@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nc_core.training.ema import Ema
 from nc_core.training.randomness import Purpose, seed_torch
 from nc_core.training.settings import FitConfig
+from nc_core.training.shards import copy_from_first
 from nc_core.training.task import Task, UpdatingTask
 
 __all__ = ["Learner"]
@@ -64,7 +65,9 @@ class Learner:
                 self._optimizer.load_state_dict(state["optimizer"])
             self._step, self._stepper = fabric.setup(_Step(task), self._optimizer)
         ema = settings.ema
-        self._ema = None if ema is None else Ema(task.module, ema.decay, ema.form)
+        self._ema = (
+            None if ema is None else Ema(task.module, ema.decay, ema.form, warm_up=ema.warm_up)
+        )
         if state is not None:
             task.load_state_dict(state["task"])
             fabric.strategy.precision.load_state_dict(state["precision"])
@@ -83,7 +86,7 @@ class Learner:
             raise ValueError("a step must return its 'loss'")
         self.task.after_step(k)
         if self._ema is not None:
-            self._ema.update()
+            self._ema.update(k)
         return values
 
     def _minimise(self, batch: Any, k: int) -> dict[str, Tensor]:
@@ -112,6 +115,7 @@ class Learner:
     def evaluating(self, step: int) -> Iterator[None]:
         """Evaluation mode, without gradients, with averaged parameters if there are any."""
         module = self.task.module
+        copy_from_first(module.buffers())
         seed_torch(self._settings.seed, Purpose.EVALUATE, step, self._fabric.global_rank)
         module.eval()
         try:
@@ -125,7 +129,9 @@ class Learner:
             module.train()
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it, for a checkpoint."""
+        """All of it, for a checkpoint; collective."""
+        # Running means and the like are of each process's own part of the last batch.
+        copy_from_first(self.task.module.buffers())
         return {
             "module": self.task.module.state_dict(),
             "task": self.task.state_dict(),

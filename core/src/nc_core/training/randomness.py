@@ -13,7 +13,9 @@ from enum import IntEnum
 import numpy as np
 import torch
 
-__all__ = ["Purpose", "philox", "seed_torch", "seeded"]
+from nc_core.training.shards import current_shard
+
+__all__ = ["Purpose", "drawn_alike", "philox", "seed_torch", "seeded"]
 
 
 class Purpose(IntEnum):
@@ -66,4 +68,19 @@ def seeded(seed: int, k: int = 0) -> Iterator[None]:
     """
     with forked_generators():
         seed_torch(seed, Purpose.USER, k)
+        yield
+
+
+@contextmanager
+def drawn_alike(seed: int, k: int) -> Iterator[None]:
+    """At the beginning of step k, draw inside the block what the first process draws.
+
+    So noise can be drawn for the batch of all processes, of which each takes the rows of its own
+    items: it does not depend on how many processes there are.
+    """
+    if current_shard().rank == 0:
+        yield
+        return
+    with forked_generators():
+        seed_torch(seed, Purpose.STEP, k)
         yield

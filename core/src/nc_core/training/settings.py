@@ -47,11 +47,13 @@ class EmaConfig(Config):
 
     Per step ``average = decay * average + (1 - decay) * parameter``. The form ``swapped``
     exchanges the coefficients, as the original code of Bit-Swap does: with it the average is all
-    but the parameter itself.
+    but the parameter itself. With ``warm_up`` the decay at step k = 0, 1, ... is at most
+    ``(k + 2) / (k + 11)``, so that the parameters of the start are soon forgotten.
     """
 
     decay: float = Field(0.999, ge=0, lt=1)
     form: Literal["conventional", "swapped"] = "conventional"
+    warm_up: bool = False
 
 
 class FitConfig(Config):

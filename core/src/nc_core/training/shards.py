@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -9,7 +10,15 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor
 
-__all__ = ["WHOLE", "Shard", "current_shard", "gather", "reduce"]
+__all__ = [
+    "WHOLE",
+    "Shard",
+    "copy_from_first",
+    "current_shard",
+    "gather",
+    "reduce",
+    "sum_over_processes",
+]
 
 
 @dataclass(frozen=True)
@@ -42,3 +51,25 @@ def gather(fabric: Fabric, values: Tensor) -> Tensor:
     rows = values.new_zeros((fabric.world_size, *values.shape))
     rows[fabric.global_rank] = values
     return reduce(fabric, rows, "sum")
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The element-wise sum over all processes, in each of them; no gradient flows through it.
+
+    For a task, which has no Fabric: sums and counts of its part of an evaluation, say.
+    """
+    import torch.distributed as dist
+
+    total = values.detach().clone()
+    if current_shard().world > 1:
+        dist.all_reduce(total)
+    return total
+
+
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """Give tensors the values that the first process has, in place."""
+    import torch.distributed as dist
+
+    if current_shard().world > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)

@@ -45,7 +45,8 @@ class _Common(Protocol):
         """Measure the module, which is in evaluation mode and holds averaged parameters if any.
 
         With several processes each evaluates its part (:func:`current_shard`), and the loop
-        takes means of the numbers.
+        takes means of the numbers. Where parts are of different sizes, add sums and counts
+        first (:func:`sum_over_processes`): then every process returns the same numbers.
         """
         return {}
 

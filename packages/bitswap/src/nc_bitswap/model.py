@@ -34,6 +34,7 @@ from nc_bitswap.distributions import (
 )
 from nc_bitswap.layers import ResNetBlock, Squeeze, Unsqueeze, WeightNormConv
 from nc_core.exact import Input, LocationScaleHead, ScaleMap
+from nc_core.training.shards import current_shard, sum_over_processes
 
 __all__ = ["Architecture", "HierarchicalVAE", "LossTerms", "layers_per_level"]
 
@@ -115,9 +116,14 @@ class LossTerms:
         return (self.encoder - self.decoder).sum(dim=(1, 2)) - self.reconstruction
 
     def objective(self, free_bits: float) -> Tensor:
-        """What training minimises: bits per image, each level and channel free up to a limit."""
+        """What training minimises: bits per image, each level and channel free up to a limit.
+
+        The limit is of means over the batches of all processes.
+        """
         divergence = (self.encoder - self.decoder).mean(dim=0)
-        return divergence.clamp(min=free_bits).sum() - self.reconstruction.mean()
+        mean = sum_over_processes(divergence) / current_shard().world
+        paid = torch.where(mean < free_bits, free_bits, divergence)
+        return paid.sum() - self.reconstruction.mean()
 
 
 def layers_per_level(blocks: int, levels: int) -> list[int]:

@@ -28,7 +28,17 @@ from nc_bitswap.model import Architecture, HierarchicalVAE, LossTerms
 from nc_bitswap.plots import image_sheet
 from nc_bitswap.release import write_model
 from nc_core.runs import RunDirectory
-from nc_core.training import FitResult, Hardware, TrainingData, current_shard, fit, seeded
+from nc_core.training import (
+    FitResult,
+    Hardware,
+    TrainingData,
+    current_shard,
+    drawn_alike,
+    fit,
+    seeded,
+    sum_over_processes,
+)
+from nc_core.training.meters import widest_float
 from nc_core.training.task import Metrics, Task
 
 __all__ = ["BitswapTask", "build_model", "learning_rate", "train"]
@@ -92,40 +102,49 @@ class BitswapTask(Task):
 
     def step(self, batch: Tensor, k: int) -> Mapping[str, Tensor]:
         """The loss of a batch, uint8 (B, C, H, W), in bits per dimension, and its terms."""
-        terms = self._model(batch)
+        terms = self._model(batch, self._noise(len(batch), k, batch.device))
         loss = terms.objective(self._config.free_bits) / self._dims
         return {"loss": loss, **self._metrics(terms)}
 
     def evaluate(self) -> Metrics:
-        """Means over whole batches of the test images, samples and reconstructions."""
+        """Means over all test images, samples and reconstructions."""
         size, shard = self._config.training.batch_size, current_shard()
         device = next(self._model.parameters()).device
-        batches = max(len(self._test) // size, 1)
-        sums: dict[str, Tensor] = {}
-        count = 0
-        for batch in range(shard.rank, batches, shard.world):
-            last = min((batch + 1) * size, len(self._test))
-            images = torch.from_numpy(self._test.load(np.arange(batch * size, last))).to(device)
-            for name, value in self._metrics(self._model(images)).items():
-                sums[name] = sums.get(name, value.new_zeros(())) + value
-            count += 1
-        numbers = {name: float(total) / count for name, total in sums.items()}
-        return {**numbers, **self._sheets(device)}
+        names = self._metric_names()
+        sums = torch.zeros(len(names), device=device, dtype=widest_float(device))
+        for batch in range(shard.rank, math.ceil(len(self._test) / size), shard.world):
+            indices = np.arange(batch * size, min((batch + 1) * size, len(self._test)))
+            images = torch.from_numpy(self._test.load(indices)).to(device)
+            # The noise of an image does not depend on which process evaluates it.
+            with seeded(self._config.training.seed, batch):
+                metrics = self._metrics(self._model(images))
+            sums += len(indices) * torch.stack([metrics[name] for name in names])
+        means = sum_over_processes(sums) / len(self._test)
+        return {**dict(zip(names, means.tolist(), strict=True)), **self._sheets(device)}
+
+    def _noise(self, count: int, k: int, device: torch.device) -> list[Tensor]:
+        """The part of this process of the noise for the batch of all processes."""
+        shard = current_shard()
+        with drawn_alike(self._config.training.seed, k):
+            whole = self._model.noise(count * shard.world, device)
+        return [level[shard.rank * count :][:count] for level in whole]
+
+    def _metric_names(self) -> list[str]:
+        levels = range(1, self._model.architecture.levels + 1)
+        parts = ("encoder", "decoder", "KL")
+        return [
+            "elbo", "x/reconstruction", *(f"z{level}/{part}" for level in levels for part in parts)
+        ]  # fmt: skip
 
     def _metrics(self, terms: LossTerms) -> dict[str, Tensor]:
-        def per_dim(bits: Tensor) -> Tensor:
-            return bits.detach().mean() / self._dims
-
-        metrics = {
-            "elbo": per_dim(terms.information()),
-            "x/reconstruction": per_dim(-terms.reconstruction),
-        }
+        """Means over a batch, in bits per dimension, by name."""
         encoder, decoder = terms.encoder.sum(dim=2), terms.decoder.sum(dim=2)
+        values = [terms.information(), -terms.reconstruction]
         for level in range(self._model.architecture.levels):
-            metrics[f"z{level + 1}/encoder"] = per_dim(encoder[:, level])
-            metrics[f"z{level + 1}/decoder"] = per_dim(decoder[:, level])
-            metrics[f"z{level + 1}/KL"] = per_dim(encoder[:, level] - decoder[:, level])
-        return metrics
+            of_level = encoder[:, level], decoder[:, level]
+            values += [*of_level, of_level[0] - of_level[1]]
+        means = [bits.detach().mean() / self._dims for bits in values]
+        return dict(zip(self._metric_names(), means, strict=True))
 
     def _sheets(self, device: torch.device) -> dict[str, NDArray[np.uint8]]:
         samples = self._model.sample(_SAMPLES).cpu().numpy()
@@ -168,12 +187,11 @@ def train(
 
     def export(path: Path) -> None:
         bins = config.bins
-        count = min(bins.samples_per_bin << bins.bits, len(train_images))
         generator = torch.Generator(next(model.parameters()).device)
         generator.manual_seed(config.training.seed)
         latent_bins = find_bins(
             model,
-            train_images.first(count),
+            train_images.first(bins.samples_per_bin << bins.bits),
             bins.bits,
             strategy=bins.strategy,
             generator=generator,
@@ -191,7 +209,7 @@ def train(
 
     return fit(
         BitswapTask(config, model, test_images),
-        TrainingData(load, len(train_images)),
+        TrainingData(load, train_images.count),
         config.training,
         run,
         hardware=hardware,
