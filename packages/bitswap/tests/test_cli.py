@@ -14,28 +14,35 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+import nc_core
 from nc_bitswap import plugin
 from nc_bitswap.cli import bitswap
 from nc_bitswap.model import Architecture, HierarchicalVAE
+from nc_cli.app import root
+from nc_cli.session import Session
 from nc_core.config import recipe_names
+from nc_core.errors import ExitCode, UsageError
 from nc_core.plugins import PluginManager
 from nc_core.specs import CommandSpec, ModelSpec
 
 HEAVY = {"torch", "numpy", "numba", "pydantic", "yaml", "matplotlib", "scipy", "PIL", "rich"}
 
 
-class Session:
-    """What the application hands to commands."""
+def only_this_package() -> PluginManager:
+    plugins = PluginManager()
+    plugins.discover({"NC_PLUGINS": "core"})
+    if not any(spec.name == "bitswap" for spec in plugins.specs(ModelSpec)):
+        plugins.register(plugin, distribution="nc-bitswap")
+    return plugins
 
-    def __init__(self) -> None:
-        self.plugins = PluginManager()
-        self.plugins.discover({"NC_PLUGINS": "core"})
-        if not any(spec.name == "bitswap" for spec in self.plugins.specs(ModelSpec)):
-            self.plugins.register(plugin, distribution="nc-bitswap")
+
+def nc(*arguments: str) -> Result:
+    session = Session(only_this_package())
+    return CliRunner().invoke(root, arguments, obj=session, catch_exceptions=False)
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(bitswap, arguments, obj=Session(), catch_exceptions=False)
+    return nc("run", "bitswap", *arguments)
 
 
 def lines(result: Result) -> str:
@@ -80,12 +87,14 @@ def train(images: Path, out: Path) -> None:
 def test_from_training_to_files_and_back(images: Path, tmp_path: Path) -> None:
     model, packed = tmp_path / "run", tmp_path / "digits.ncz"
     train(images, model)
-    result = run(
-        "compress", "--dataset", f"npy:{images}", "--model", str(model),
-        "-o", str(packed), "--order", "bb-ans", "--json",
-    )  # fmt: skip
-    record = json.loads(lines(result))
-    assert record["verified"] and record["order"] == "bb-ans"
+    compress = ["compress", "--dataset", f"npy:{images}", "--model", str(model), "--json"]
+    records = [
+        json.loads(lines(command(*compress, "--order", order, "--force", "-o", str(packed))))
+        for command, order in ((nc, "bit-swap"), (nc, "bb-ans"), (run, "bb-ans"))
+    ]
+    assert all(record["verified"] for record in records)
+    assert [record["order"] for record in records] == ["bit-swap", "bb-ans", "bb-ans"]
+    assert records[0]["initial_bits"] < records[1]["initial_bits"] == records[2]["initial_bits"]
     # The model is kept by its id, and need not be named again.
     (restored,) = lines(run("decompress", str(packed), "-o", str(tmp_path / "out"))).split()
     np.testing.assert_array_equal(np.load(restored), np.load(images))
@@ -120,13 +129,29 @@ def test_checkpoints_are_imported(images: Path, tmp_path: Path) -> None:
     assert "exact_elbo" in lines(result)
 
 
+def test_the_model_of_photographs_has_one_order(images: Path, tmp_path: Path) -> None:
+    for order in ("bit-swap", "bb-ans"):
+        result = run(
+            "compress", "--dataset", f"npy:{images}", "-o", str(tmp_path / "x"), "--order", order
+        )
+        assert result.exit_code == ExitCode.USAGE
+        assert result.stderr == (
+            "nc: error: model 'bitswap-photo' codes in one order only; leave out the order\n"
+        )
+
+
+def test_an_unknown_order_is_a_mistake_of_usage() -> None:
+    with pytest.raises(UsageError, match="no order 'swap-bit'; there are bit-swap and bb-ans"):
+        nc_core.load_model("bitswap-mnist", only_this_package(), order="swap-bit")
+
+
 def test_every_recipe_is_registered() -> None:
     (command,) = plugin.nc_commands()
     assert list(command.recipes) == recipe_names("nc_bitswap")
 
 
 def test_records_are_accepted_and_load() -> None:
-    plugins = Session().plugins
+    plugins = only_this_package()
     assert not plugins.broken
     family = plugins.find(ModelSpec, "bitswap")
     assert family.load().__name__ == "load"
@@ -147,10 +172,10 @@ def test_listing_and_help_import_nothing_heavy() -> None:
     assert not modules & HEAVY
 
 
-@pytest.mark.parametrize("name", sorted(bitswap.commands))
+@pytest.mark.parametrize("name", [*sorted(bitswap.commands), "compress", "decompress"])
 def test_every_command_has_help_that_ends_with_an_example(name: str) -> None:
     shown = lines(run(name, "--help"))
     assert f"nc run bitswap {name}" in shown.splitlines()[-1]
-    for parameter in bitswap.commands[name].params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help
+    if name in bitswap.commands:
+        options = [one for one in bitswap.commands[name].params if isinstance(one, click.Option)]
+        assert all(option.help for option in options)

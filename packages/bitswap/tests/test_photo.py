@@ -18,12 +18,12 @@ from nc_bitswap.photo.codec import PhotoCodec
 from nc_bitswap.photo.distributions import mixture_weights
 from nc_bitswap.photo.lattice import complete, lattice_shapes, phase_shape, to_planes, to_rgb
 from nc_bitswap.photo.model import PHASES, Architecture, PhotoModel
+from nc_bitswap.photo.predictors import round_predictors
 from nc_bitswap.photo.release import (
     architecture_of,
     load,
     lower_model,
     read_checkpoint,
-    round_predictors,
     write_model,
 )
 from nc_core.ans import Message, Rans, RansNumpy

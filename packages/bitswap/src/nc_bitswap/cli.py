@@ -1,9 +1,12 @@
-"""``nc run bitswap``: the commands of this paper."""
+"""``nc run bitswap``: the commands of this paper, but for compress and decompress.
+
+These two are ``nc compress`` and ``nc decompress``; the record of this group names the model that
+compresses by default.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bitswap"]
 
-PHOTO_MODEL = "bitswap-photo"
 DIGIT_MODEL = "bitswap-mnist"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -34,10 +36,10 @@ def _example(line: str) -> str:
     return f"\b\nExample:\n  {line}"
 
 
-def _model_option(help_text: str, default: str = DIGIT_MODEL) -> Callable[[_Command], _Command]:
+def _model_option(help_text: str) -> Callable[[_Command], _Command]:
     return click.option(
         "--model",
-        default=default,
+        default=DIGIT_MODEL,
         show_default=True,
         metavar="NAME",
         help=f"{help_text}: a registered name, a model file or a run directory.",
@@ -51,10 +53,6 @@ _force_option = click.option("--force", is_flag=True, help="Replace files that e
 _seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Seed of every random choice.",
-)  # fmt: skip
-_threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-    help="Number of workers; it cannot change the result.",
 )  # fmt: skip
 _limit_option = click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N images."
@@ -107,25 +105,17 @@ def train(
     resume: bool,
     force: bool,
 ) -> None:
-    """Train a model.
+    """Train a model: of the paper's family, or with the recipe 'photo' that of photographs.
 
     The run directory holds a model file from the first evaluation on; give the directory to
     --model to compress with it.
     """
-    from nc_bitswap.config import BitswapConfig
-    from nc_bitswap.data import ModelImages
-    from nc_bitswap.train import train as run_training
-    from nc_core.config import load_config
-    from nc_core.datasets.opening import open_dataset
+    from nc_bitswap.families import load_recipe, training_of
     from nc_core.runs import RunDirectory
     from nc_core.training import Hardware
 
-    config = load_config(BitswapConfig, recipe, package="nc_bitswap", settings=settings)
-    shape = (config.model.channels, config.model.height, config.model.width)
-    images = [
-        ModelImages(open_dataset(name, _plugins(context)), shape, config.model.padding)
-        for name in (config.data.train, config.data.test)
-    ]
+    config = load_recipe(recipe, settings)
+    run_training = training_of(config, _plugins(context))
     path = out or Path("runs", Path(recipe).stem)
     with RunDirectory.create(
         path,
@@ -138,109 +128,9 @@ def train(
     ) as run:
         hardware = Hardware(device=device, devices=devices, threads=threads)
         with progress("training", "steps") as tell:
-            result = run_training(
-                config, run, *images, hardware=hardware, loggers=loggers, progress=tell
-            )
+            result = run_training(run, hardware=hardware, loggers=loggers, progress=tell)
     best = "" if result.best is None else f", best bound {result.best:.4f} bits per dimension"
     click.echo(f"{path}: {result.step} steps{best}")
-
-
-@bitswap.command(epilog=_example("nc run bitswap compress photo.png"))
-@click.argument("inputs", metavar="[INPUT]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--dataset", metavar="NAME[:SPLIT]", help="Compress a dataset instead of files.")
-@_limit_option
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE.ncz",
-              help="File to write; INPUT.ncz by default.")  # fmt: skip
-@_model_option("Model to compress with", PHOTO_MODEL)
-@click.option("--coder", default="rans", show_default=True, metavar="NAME",
-              help="Entropy coder; 'nc list coders' shows them.")  # fmt: skip
-@click.option("--order", type=click.Choice(["bit-swap", "bb-ans"]), show_default="the model's own",
-              help="Order of the steps of bits-back coding; bb-ans borrows more.")  # fmt: skip
-@click.option("--verify/--no-verify", default=True, show_default=True,
-              help="Decode the result and compare it before reporting success.")  # fmt: skip
-@_threads_option
-@click.option("--resume", is_flag=True, help="Go on with what an interrupted run left.")
-@_force_option
-@_json_option
-@click.pass_context
-def compress(
-    context: click.Context,
-    inputs: tuple[Path, ...],
-    dataset: str | None,
-    limit: int | None,
-    out: Path | None,
-    model: str,
-    coder: str,
-    order: str | None,
-    verify: bool,
-    threads: int,
-    resume: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Compress images or a dataset losslessly, as 'nc compress' does with a Bit-Swap model."""
-    from nc_core.errors import UsageError
-    from nc_core.lossless import compress_source
-    from nc_core.models import load_coder, load_model
-
-    plugins = _plugins(context)
-    source = _source(inputs, dataset, limit, plugins)
-    if out is None:
-        if len(inputs) != 1:
-            raise UsageError("say where to write", "-o FILE.ncz")
-        out = inputs[0].with_name(f"{inputs[0].name}.ncz")
-    chosen = load_model(model, plugins, keep=True)
-    if order is not None:
-        chosen = _bitswap_codec(chosen).with_order(order)
-    with progress("compressing", "samples") as tell:
-        rate = compress_source(
-            source, out, chosen, load_coder(coder, plugins),
-            threads=threads, verify=verify, force=force, resume=resume, progress=tell,
-        )  # fmt: skip
-    if as_json:
-        print_json(
-            rate.to_json() | {"file": str(out), "model": model, "coder": coder, "order": order}
-        )
-        return
-    click.echo(described(str(out), rate))
-
-
-@bitswap.command(epilog=_example("nc run bitswap decompress digits.ncz -o restored"))
-@click.argument("file", metavar="FILE.ncz", type=click.Path(path_type=Path, exists=True))
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR",
-              show_default="the folder of the file", help="Folder to write to.")  # fmt: skip
-@click.option("--model", metavar="NAME", show_default="the one that the file names by its id",
-              help="Model to decode with.")  # fmt: skip
-@_threads_option
-@_force_option
-@_json_option
-@click.pass_context
-def decompress(
-    context: click.Context,
-    file: Path,
-    out: Path | None,
-    model: str | None,
-    threads: int,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Restore what a compressed file holds, checked to the last bit; as 'nc decompress'."""
-    from nc_core.front_door import decompress as restore
-
-    start = time.perf_counter()
-    with progress("decompressing", "samples") as tell:
-        paths = restore(
-            file, out or file.parent, model=model, threads=threads, force=force,
-            progress=tell, plugins=_plugins(context),
-        )  # fmt: skip
-    names = [str(path) for path in paths]
-    if as_json:
-        seconds = time.perf_counter() - start
-        print_json({"schema": "nc.decompress/1", "files": names, "decode_seconds": seconds,
-                     "verified": True})  # fmt: skip
-        return
-    for name in names:
-        click.echo(name)
 
 
 @bitswap.command(epilog=_example("nc run bitswap evaluate --dataset mnist:test --limit 1000"))
@@ -391,28 +281,13 @@ def _plugins(context: click.Context) -> PluginManager:
     return installed() if manager is None else manager
 
 
-def _source(
-    inputs: Sequence[Path], dataset: str | None, limit: int | None, plugins: PluginManager
-) -> Any:
-    from nc_core.datasets.opening import open_dataset
-    from nc_core.errors import UsageError
-    from nc_core.sources import DatasetSource, FileSource, expand_inputs
-
-    if bool(inputs) == (dataset is not None):
-        raise UsageError("give files, or --dataset NAME, and not both")
-    if dataset is not None:
-        return DatasetSource(open_dataset(dataset, plugins), limit)
-    if limit is not None:
-        raise UsageError("--limit needs --dataset")
-    return FileSource(expand_inputs(list(inputs)))
-
-
 def _bitswap_codec(model: Any) -> Any:
     from nc_bitswap.codec import BitswapCodec
     from nc_core.errors import UsageError
 
     if not isinstance(model, BitswapCodec):
         raise UsageError(
-            f"model '{model.name}' is no Bit-Swap model", "nc compress takes models of any kind"
+            f"model '{model.name}' is no Bit-Swap model",
+            "'nc eval rate' measures models of any kind",
         )
     return model

@@ -94,6 +94,7 @@ class BitswapConfig(Config):
     """Everything that decides a training run.
 
     Attributes:
+        family: which family a recipe is of.
         data: what to train and to evaluate on.
         model: its shape.
         free_bits: bits per latent level and channel that cost nothing in training.
@@ -104,6 +105,7 @@ class BitswapConfig(Config):
             by default, with which it is all but the parameters themselves.
     """
 
+    family: Literal["bitswap"] = "bitswap"
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     free_bits: float = Field(default=1.0, ge=0)

@@ -90,14 +90,15 @@ def quantile_edges(
     """Bins with equally many samples each.
 
     Args:
-        samples: (n, dims).
+        samples: floating point, (n, dims). Edges lie between neighbouring samples, whose
+            difference is taken in the samples' own precision, as the original does.
         bits: log2 of the number of bins.
 
     Returns:
         As :func:`uniform_edges`.
     """
     levels = np.linspace(0, 100, (1 << bits) + 1)
-    edges = np.percentile(np.asarray(samples, np.float64), levels, axis=0).T
+    edges = np.percentile(samples, levels, axis=0).T
     return edges[:, 1:-1], (edges[:, 1:] + edges[:, :-1]) / 2
 
 

@@ -53,6 +53,7 @@ _COMMANDS = (
         summary="Bit-Swap: lossless compression with hierarchical latent variables",
         target="nc_bitswap.cli:bitswap",
         reference=_PAPER,
+        model="bitswap-photo",
         recipes=(
             "cifar10-nz1",
             "cifar10-nz2",
@@ -67,6 +68,7 @@ _COMMANDS = (
             "mnist-nz2-tiny",
             "mnist-nz4",
             "mnist-nz8",
+            "photo",
         ),
     ),
 )

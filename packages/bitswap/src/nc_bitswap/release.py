@@ -102,7 +102,8 @@ def load(file: ModelFile) -> BitswapCodec:
     """
     tensors = file.tensors()
     try:
-        skeleton = HierarchicalVAE(Architecture(**file.config["architecture"]))
+        with torch.random.fork_rng(devices=[]):  # its initial weights are overwritten
+            skeleton = HierarchicalVAE(Architecture(**file.config["architecture"]))
         padding: Padding = file.config["padding"]
         bins = LatentBins.from_tensors(_below(tensors, _BINS))
         networks = {
@@ -122,7 +123,8 @@ def float_model(file: ModelFile) -> HierarchicalVAE:
     Raises:
         DataError: the file holds integers only.
     """
-    model = HierarchicalVAE(Architecture(**file.config["architecture"]))
+    with torch.random.fork_rng(devices=[]):
+        model = HierarchicalVAE(Architecture(**file.config["architecture"]))
     weights = {key: torch.from_numpy(np.array(array)) for key, array in file.extras().items()}
     if not weights:
         raise DataError(

@@ -21,22 +21,37 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from nc_bitswap.photo.codec import PhotoCodec
+from nc_bitswap.photo.data import Photographs
 from nc_bitswap.photo.lattice import to_planes
-from nc_bitswap.photo.model import Architecture, Lattice, PhotoModel
+from nc_bitswap.photo.model import Architecture, PhotoModel
+from nc_bitswap.photo.predictors import predictors, round_predictors
+from nc_core.datasets.folder import ImageFiles
 from nc_core.errors import DataError
 from nc_core.exact import ExactLayer, Precision, exact_state, load_exact, lower
-from nc_core.model_file import ModelFile, write_model_file
+from nc_core.images import image_files
+from nc_core.model_file import EXTRAS, ModelFile, write_model_file
+from nc_core.models import find_model_file, installed
 
-__all__ = ["FAMILY", "crops", "load", "lower_model", "main", "read_checkpoint", "write_model"]
+__all__ = [
+    "FAMILY",
+    "architecture_of",
+    "crops",
+    "float_model",
+    "initial_model",
+    "load",
+    "lower_model",
+    "main",
+    "read_checkpoint",
+    "write_model",
+]
 
 FAMILY = "bitswap-photo"
 _CROP = 160
 _CROPS = 40
-# Fractional bits of linear predictors: so their results are exact, not just reproducible.
-_PREDICTOR_BITS = 12
 
 
 def read_checkpoint(path: Path) -> PhotoModel:
@@ -53,10 +68,28 @@ def read_checkpoint(path: Path) -> PhotoModel:
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DataError(f"{path}: no checkpoint of {FAMILY} ({error})") from error
-    model = PhotoModel(architecture_of(config))
     heads = {name: w for name, w in weights.items() if ".colours." in name and ".out." in name}
-    model.load_state_dict(weights | {name: _base_two(w) for name, w in heads.items()})
+    try:
+        model = PhotoModel(architecture_of(config))
+        model.load_state_dict(weights | {name: _base_two(w) for name, w in heads.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: weights do not fit a model of {FAMILY}") from error
     return model.eval()
+
+
+def initial_model(name: str) -> PhotoModel:
+    """A trained model to go on with, in floating point.
+
+    Args:
+        name: a model file, a run directory, or a checkpoint as :func:`read_checkpoint` takes it.
+
+    Raises:
+        DataError, PluginError: there is none, or one that holds integers only.
+    """
+    path = Path(name)
+    if path.is_file() and _is_checkpoint(path):
+        return read_checkpoint(path)
+    return float_model(find_model_file(name, installed())[1])
 
 
 def architecture_of(config: Mapping[str, Any]) -> Architecture:
@@ -83,20 +116,6 @@ def lower_model(model: PhotoModel, images: NDArray[np.uint8]) -> PhotoModel:
     return lowered
 
 
-def round_predictors(model: PhotoModel) -> None:
-    """Round linear predictors to a grid on which integers hold them.
-
-    The sum of the weights of each colour is kept, so that flat areas stay predicted.
-    """
-    with torch.no_grad():
-        for layer in _predictors(model):
-            assert isinstance(layer, nn.Conv2d)
-            layer.weight.copy_(_rounded(layer.weight))
-            if layer.bias is not None:
-                units = torch.round(torch.ldexp(layer.bias, torch.tensor(_PREDICTOR_BITS)))
-                layer.bias.copy_(torch.ldexp(units, torch.tensor(-_PREDICTOR_BITS)))
-
-
 def write_model(
     path: Path,
     model: PhotoModel,
@@ -104,21 +123,26 @@ def write_model(
     *,
     name: str | None = None,
     info: Mapping[str, Any] | None = None,
+    keep_floats: bool = False,
 ) -> ModelFile:
     """Lower a trained model and write its file.
 
     Args:
         path: ends in ``.safetensors``.
-        model: trained.
+        model: trained; not changed, but for the rounding of its linear predictors.
         images: for calibration, (n, 3, H, W), sides multiples of 32.
         name: what to call it; by default the file's name.
         info: to keep with it: recipe, steps, licence.
+        keep_floats: whether the weights that training needs go into the file too.
 
     Raises:
         DataError: the file cannot be written.
     """
     state = exact_state(lower_model(model, images))
     tensors = {key: tensor.numpy() for key, tensor in state.tensors.items()}
+    if keep_floats:
+        weights = model.state_dict().items()
+        tensors |= {f"{EXTRAS}{key}": value.numpy() for key, value in weights}
     config = {"architecture": asdict(model.architecture), "networks": state.config}
     return write_model_file(path, FAMILY, config, tensors, name=name, info=info)
 
@@ -134,7 +158,8 @@ def load(file: ModelFile) -> PhotoCodec:
         for key, array in file.tensors().items()
     }
     try:
-        skeleton = PhotoModel(architecture_of(file.config["architecture"]))
+        with torch.random.fork_rng(devices=[]):  # its initial weights are overwritten
+            skeleton = PhotoModel(architecture_of(file.config["architecture"]))
         exact = load_exact(skeleton, tensors, file.config["networks"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
@@ -142,20 +167,35 @@ def load(file: ModelFile) -> PhotoCodec:
     return PhotoCodec(file.name, file.id, exact)
 
 
-def crops(folder: Path, count: int = _CROPS, size: int = _CROP) -> NDArray[np.uint8]:
+def float_model(file: ModelFile) -> PhotoModel:
+    """The model in floating point, for training on.
+
+    Raises:
+        DataError: it is of another family, or the file holds integers only.
+    """
+    if file.family != FAMILY:
+        raise DataError(f"model '{file.name}': of family '{file.family}', not '{FAMILY}'")
+    weights = {key: torch.from_numpy(np.array(array)) for key, array in file.extras().items()}
+    if not weights:
+        raise DataError(
+            f"model '{file.name}': holds the integers for coding only",
+            "models written by 'nc run bitswap train' hold the real-valued weights as well",
+        )
+    model = PhotoModel(architecture_of(file.config["architecture"]))
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def crops(photographs: Photographs, count: int = _CROPS, size: int = _CROP) -> NDArray[np.uint8]:
     """Crops of photographs for calibration, (count, 3, size, size): sharp, smooth and noisy.
 
     Raises:
-        DataError: the folder has no image of that size.
+        DataError: none has that size.
     """
-    from PIL import Image
-
     generator = np.random.default_rng(0)
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGES)
     found: list[NDArray[np.uint8]] = []
-    for path in [paths[k] for k in generator.permutation(len(paths))]:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
+    for index in generator.permutation(len(photographs)):
+        picture = photographs.picture(int(index))
         if min(picture.size) < size:
             continue
         left, top = (int(generator.integers(side - size + 1)) for side in picture.size)
@@ -170,11 +210,11 @@ def crops(folder: Path, count: int = _CROPS, size: int = _CROP) -> NDArray[np.ui
         if len(found) == count:
             break
     if not found:
-        raise DataError(f"{folder}: no image of {size} x {size} pixels or more")
+        raise DataError(
+            f"{photographs.name}: no image of {size} x {size} pixels or more",
+            "the integer networks are calibrated on crops of that size",
+        )
     return np.stack(found)
-
-
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 def main(arguments: list[str]) -> int:
@@ -183,9 +223,20 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m nc_bitswap.photo.release CHECKPOINT IMAGES OUT\n")
         return 2
     checkpoint, images, out = map(Path, arguments)
-    file = write_model(out, read_checkpoint(checkpoint), crops(images))
+    photographs = Photographs(ImageFiles(str(images), image_files(images)))
+    file = write_model(out, read_checkpoint(checkpoint), crops(photographs))
     sys.stdout.write(f"{file.id}  {out} ({out.stat().st_size:,} bytes)\n")
     return 0
+
+
+def _is_checkpoint(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "config" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def _base_two(out: Tensor) -> Tensor:
@@ -197,7 +248,7 @@ def _base_two(out: Tensor) -> Tensor:
 
 def _finest(model: PhotoModel) -> dict[str, Precision]:
     """Two sets of integer weights for the finest lattice, where most of the bits are."""
-    enough = set(_predictors(model)) | set(model.lattice(0).entry)
+    enough = {*predictors(model), *model.lattice(0).entry}
     return {
         f"lattices.0.{path}": Precision(depth=2)
         for path, layer in model.lattice(0).named_modules()
@@ -205,29 +256,8 @@ def _finest(model: PhotoModel) -> dict[str, Precision]:
     }
 
 
-def _predictors(model: PhotoModel) -> list[nn.Module]:
-    found: list[nn.Module] = []
-    for lattice in model.lattices:
-        assert isinstance(lattice, Lattice)
-        found += lattice.linear
-        for colours in lattice.colours:
-            found += getattr(colours, "crossed", None) or ()
-    return found
-
-
-def _rounded(weight: Tensor) -> Tensor:
-    outputs, inputs, size, _ = weight.shape
-    colours = 3 if inputs % 3 == 0 else inputs
-    units = torch.ldexp(weight.double(), torch.tensor(_PREDICTOR_BITS))
-    grouped = units.view(outputs, -1, colours, size, size)
-    rounded = grouped.round()
-    lost = (grouped.sum((1, 3, 4)) - rounded.sum((1, 3, 4))).round()
-    rounded[:, -1, :, size // 2, size // 2] += lost
-    return torch.ldexp(rounded, torch.tensor(-_PREDICTOR_BITS)).view(weight.shape).float()
-
-
 def _check_predictors(lowered: PhotoModel) -> None:
-    for layer in _predictors(lowered):
+    for layer in predictors(lowered):
         assert isinstance(layer, ExactLayer)
         if layer.relative_error > 1e-6:
             raise DataError(f"a linear predictor does not fit into integers: {layer}")
