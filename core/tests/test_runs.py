@@ -72,9 +72,9 @@ def test_an_empty_folder_and_one_where_a_start_was_killed_are_fine(path: Path) -
     path.mkdir(parents=True)
     RunDirectory.create(path, CONFIG).close()
     (path / "config.json").unlink()
-    (path / ".config.json.0123abcd.tmp").write_bytes(b"{")
+    (path / ".nc-0123456789abcdef.tmp").write_bytes(b"{")
     RunDirectory.create(path, CONFIG).close()
-    assert not (path / ".config.json.0123abcd.tmp").exists()
+    assert not (path / ".nc-0123456789abcdef.tmp").exists()
 
 
 def test_a_resumed_run_must_have_the_same_configuration(path: Path) -> None:
