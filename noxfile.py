@@ -1,4 +1,4 @@
-"""Tasks for developers: ``nox -s dev|lint|types|docs|bench|demo``."""
+"""Tasks for developers: ``nox -s dev|lint|types|docs|bench|demo|plugin``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type annotations, strictly."""
-    install(session, "mypy", "types-PyYAML", "./core[torch,plots]", "./cli")
+    install(session, "mypy", "pytest", "types-PyYAML", "./core[torch,plots]", "./cli")
     session.run("mypy", "core/src", "cli/src")
 
 
@@ -52,17 +52,27 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure coder, predictive codec and start-up beside their peers, in one run."""
-    install(session, "./core[classical,plots,craystack]", "./cli", "constriction")
+    """Measure coder, codecs and start-up beside their peers, in one run."""
+    install(
+        session,
+        "./core[classical,plots,craystack,torch]", "./cli", "./packages/bitswap", "constriction",
+    )  # fmt: skip
     for wheel in PEERS.glob("craystack-*.whl"):
         session.install("--no-deps", str(wheel))
-    names = session.posargs or ["coder", "predictive", "startup"]
+    names = session.posargs or ["coder", "photographs", "startup", "bitswap"]
     for name in names:
         session.run("python", f"bench/{name}.py", "--json", f"bench/results/{name}.json")
+
+
+@nox.session(venv_backend="none")
+def plugin(session: nox.Session) -> None:
+    """A new package from nothing to compressed digits, in a clean environment of wheels."""
+    session.run("bash", "bench/plugin_kit.sh", *session.posargs, external=True)
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """The main job on a photograph: a file, its rate, and the classical codecs beside it."""
-    install(session, "./core[classical,plots]", "./cli")
-    session.run("nc", "compare", *session.posargs, "-o", "nc-compare", "--force")
+    install(session, "./core[classical,plots]", "./cli", "./packages/bitswap")
+    models = ["--model", "bitswap-photo", "--model", "predictive"]
+    session.run("nc", "compare", *session.posargs, *models, "-o", "nc-compare", "--force")

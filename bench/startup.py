@@ -1,7 +1,8 @@
 """CPU time that a fresh process spends on help and lists.
 
 Every command runs in new processes; what counts is their user and system time together, so that
-a busy machine disturbs little. The first run of each is dropped: it writes bytecode.
+a busy machine disturbs little. The first run of each is dropped: it writes bytecode. Of the
+dummy plugins the last one is broken: it imports what is not there.
 
     python bench/startup.py --json startup.json
 """
@@ -47,6 +48,7 @@ def nc_models():
 def nc_commands():
     return [CommandSpec(name="paper-{n}", summary="a paper", target="nowhere:command")]
 """
+BROKEN = "import no_such_module_of_the_plugin\n"
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def measure(runs: int, plugins: int) -> list[Timing]:
     with tempfile.TemporaryDirectory() as folder:
         for n in range(plugins):
             module = f"dummy_plugin_{n}"
-            source = PLUGIN.format(n=n)
+            source = BROKEN if n == plugins - 1 else PLUGIN.format(n=n)
             write_distribution(Path(folder), f"nc-dummy-{n}", {module: source}, {f"d{n}": module})
         environment = os.environ | {"PYTHONPATH": folder}
         timings = []
@@ -109,7 +111,9 @@ def measure(runs: int, plugins: int) -> list[Timing]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=15, help="processes per command (default 15)")
-    parser.add_argument("--plugins", type=int, default=10, help="dummy plugins (default 10)")
+    parser.add_argument(
+        "--plugins", type=int, default=10, help="dummy plugins, one of them broken (default 10)"
+    )
     parser.add_argument("--json", type=Path, help="file to write the results to")
     options = parser.parse_args()
     timings = measure(options.runs, 0) + measure(options.runs, options.plugins)

@@ -67,7 +67,9 @@ def add_paper(
     """A function that adds a paper whose command is ``command`` of a module with this source."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def add(name: str, source: str, distribution: str | None = None) -> None:
+    def add(
+        name: str, source: str, distribution: str | None = None, model: str | None = None
+    ) -> None:
         module = f"paper_{name.replace('-', '_')}"
         (tmp_path / f"{module}.py").write_text(source, encoding="utf-8")
         monkeypatch.delitem(sys.modules, module, raising=False)
@@ -75,7 +77,8 @@ def add_paper(
         @hookimpl
         def nc_commands() -> list[CommandSpec]:
             summary = f"What {name} is about."
-            return [CommandSpec(name=name, summary=summary, target=f"{module}:command")]
+            target = f"{module}:command"
+            return [CommandSpec(name=name, summary=summary, target=target, model=model)]
 
         plugins.register(
             SimpleNamespace(nc_commands=nc_commands), distribution=distribution or f"nc-{name}"

@@ -10,6 +10,7 @@ import pytest
 from nc_core.errors import ExitCode
 from nc_core.front_door import compress
 from nc_core.hookspecs import hookimpl
+from nc_core.images import Image, write_image
 from nc_core.plugins import PluginManager
 from nc_core.specs import ModelSpec
 
@@ -46,6 +47,20 @@ def test_how_a_container_was_cut_is_shown(nc, tmp_path: Path, plugins: PluginMan
     assert {"group", "initial_words", "lanes"} <= document.keys()
     assert document["tiling"]["pixels_per_chunk"] > 0
     assert "tiling pixels per chunk" in nc("info", tmp_path / "x.ncz").stdout
+
+
+def test_metadata_of_the_images_are_listed(nc, tmp_path: Path, plugins: PluginManager) -> None:
+    images = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in images:
+        write_image(path, Image(np.zeros((4, 5, 3), np.uint8), b"profile" * 9))
+    compress(images, tmp_path / "x.ncz", plugins=plugins)
+    [kind] = nc("info", tmp_path / "x.ncz", "--json").json()["metadata"]
+    assert (kind["type"], kind["chunks"]) == ("ICCP", 2)
+    assert 0 < kind["bytes"] < 200
+    text = nc("info", tmp_path / "x.ncz").stdout
+    assert f"ICC colour profile, {kind['bytes']} bytes for 2 files" in text
+    compress(np.zeros((4, 5), np.uint8), tmp_path / "y.ncz", plugins=plugins)
+    assert nc("info", tmp_path / "y.ncz", "--json").json()["metadata"] == []
 
 
 def test_a_model_file_and_a_run_directory_are_described(

@@ -100,10 +100,12 @@ def test_no_path_of_a_command_is_checked_by_the_parser() -> None:
     assert not any(path.readable or path.exists for path in paths)
 
 
-def test_verbose_says_which_model_and_coder(nc, image: Path, tmp_path: Path) -> None:
+def test_verbose_says_which_model_and_coder_and_the_plan(nc, image: Path, tmp_path: Path) -> None:
     outcome = nc("compress", image, "-o", tmp_path / "x.ncz", "-v")
     assert "nc: model predictive (id " in outcome.stderr
     assert "coder rans" in outcome.stderr
+    plan = "nc: chunk plan: items 1, blocks 1, chunks 1 (at most 1 blocks each), lanes 1"
+    assert outcome.stderr.count(plan) == 1
     outcome = nc("decompress", tmp_path / "x.ncz", "-o", tmp_path / "out", "-v")
     assert "model predictive" in outcome.stderr
 

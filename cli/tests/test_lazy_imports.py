@@ -93,6 +93,8 @@ def modules_of(
         ["list", "models"],
         ["plugin", "list"],
         ["plugin", "list", "--broken"],
+        ["plugin", "new", "--help"],
+        ["doctor", "--help"],
         ["run", "--help"],
         ["run", "heavy", "--help"],
         ["run", "heavy", "train", "--help"],

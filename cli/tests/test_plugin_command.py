@@ -81,6 +81,7 @@ def test_json_has_what_the_text_shows(nc, plugins: PluginManager) -> None:
         "distribution": "nc-good",
         "version": "1.2",
         "name": "good",
+        "path": None,
         "state": "loaded",
         "provides": {
             "datasets": [], "models": [], "coders": ["a", "b"], "evaluators": [], "papers": ["p"],

@@ -19,7 +19,7 @@ import nc_core
 from nc_cli import __version__
 from nc_cli.console import warn
 from nc_cli.lazy import Entry, LazyGroup
-from nc_cli.options import common_options, examples
+from nc_cli.options import common_options, examples, plugin_files
 from nc_cli.session import Session, current_session
 from nc_core.errors import ExitCode, NcError, UsageError
 
@@ -43,8 +43,9 @@ _COMMANDS = {
         "Papers and plugins",
     ),
     "run": _entry("run", "Run the commands of a paper.", "Papers and plugins"),
-    "plugin": _entry(
-        "plugin", "Show installed plugins, and what is wrong with them.", "Papers and plugins"
+    "plugin": _entry("plugin", "Show, check and write plugins.", "Papers and plugins"),
+    "doctor": _entry(
+        "doctor", "Find out what is wrong with this installation.", "Papers and plugins"
     ),
 }
 # A group without a subcommand; click before 8.2 prints the help and ends well.
@@ -105,7 +106,7 @@ class Application(LazyGroup):
     "nc",
     cls=Application,
     entries=_COMMANDS,
-    params=common_options(),
+    params=[plugin_files(), *common_options()],
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "nc compress photo.png            # writes photo.png.ncz, and verifies it",

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nc_cli.console import warn
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nc_core.plugins import PluginManager
 
 __all__ = ["Session", "current_session"]
@@ -26,6 +30,7 @@ class Session:
     def __init__(self, plugins: PluginManager | None = None, *, debug: bool = False) -> None:
         self.debug = debug
         self.verbosity = 0
+        self._files: list[Path] = []
         if plugins is not None:
             self.plugins = plugins
 
@@ -38,7 +43,25 @@ class Session:
         # What a plugin prints while it is imported must not end up among the results.
         with redirect_stdout(sys.stderr):
             manager.discover()
+        for file in self._files:
+            _load_file(manager, file)
         return manager
+
+    def add_plugin_file(self, file: Path) -> None:
+        """A plugin of one file that the user names; loaded when plugins are asked for."""
+        if "plugins" in vars(self):
+            _load_file(self.plugins, file)
+        else:
+            self._files.append(file)
+
+
+def _load_file(manager: PluginManager, file: Path) -> None:
+    """Load a plugin file; the user, who named it, is told at once what is wrong with it."""
+    with redirect_stdout(sys.stderr):
+        plugin = manager.load_file(file)
+    for fault in manager.broken:
+        if fault.distribution == plugin.distribution:
+            warn(f"plugin {file}: {fault.reason}")
 
 
 def current_session(context: click.Context | None = None) -> Session:

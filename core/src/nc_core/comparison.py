@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,7 +160,7 @@ def compare(
     total = _STEPS_PER_MODEL * len(models) + classical_steps
     report = progress or (lambda title, done, total: None)
     rows = []
-    with TemporaryDirectory(prefix="nc-compare-") as temporary:
+    with TemporaryDirectory(prefix="nc-compare-") as temporary, _one_thread():
         for index, model in enumerate(models):
             report(model.name, _STEPS_PER_MODEL * index, total)
             _warm_up(source, model, coder, Path(temporary))
@@ -186,6 +188,21 @@ def compare(
         input_bytes=input_bytes,
         rows=tuple(rows),
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold torch to one thread, as the classical codecs are, where a model has imported it."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _samples(source: Source) -> Iterator[Sample]:

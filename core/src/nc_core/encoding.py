@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from nc_core.rates import Rate
 from nc_core.sources import Metadata, Source
 
 __all__ = ["Encoding"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Encoding:
         """
         start = time.perf_counter()
         content = self._source.content
+        _log_plan(content, self._header)
         writer = self._take_up()
         total, done = content.dims, 0
         for task, payload in in_order(self._encode, self._tasks(), threads):
@@ -136,6 +140,17 @@ class Encoding:
                 blocks.append(cut(planes, tile))
             yield _Task(seed, np.stack(blocks), metadata)
             metadata = []
+
+
+def _log_plan(content: Content, header: Header) -> None:
+    """How the items are cut; counted only where somebody reads it."""
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    counts = [len(tiles) for tiles in plan_chunks(content, header.tiling)]
+    _log.info(
+        "chunk plan: items %d, blocks %d, chunks %d (at most %d blocks each), lanes %d",
+        len(content), sum(counts), len(counts), max(counts, default=0), header.lanes,
+    )  # fmt: skip
 
 
 def _rate(content: Content, total_bits: int, cost: ChunkCost) -> Rate:

@@ -15,17 +15,21 @@ __all__ = ["BrokenPlugin", "Plugin", "Selection", "canonical", "installed_plugin
 
 @dataclass(frozen=True)
 class Plugin:
-    """An installed plugin: its entry point, its distribution, and whether it may load."""
+    """A plugin: its entry point, its distribution, and whether it may load.
+
+    One that is a single file has its ``path``, and the file's name as its distribution.
+    """
 
     name: str
     distribution: str
     version: str
     disabled: bool = False
+    path: str | None = None
 
     @property
     def names(self) -> frozenset[str]:
         """What users may call it: the names of the entry point and of the distribution."""
-        return frozenset({canonical(self.name), self.distribution})
+        return frozenset({canonical(self.name), canonical(self.distribution)})
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,10 @@ from typing import BinaryIO
 
 from nc_core.errors import DataError, NcError, WorkError
 
-__all__ = ["atomic_write", "check_target", "describe_os_error", "made_folder"]
+__all__ = ["LEFTOVER", "atomic_write", "check_target", "describe_os_error", "made_folder"]
+
+LEFTOVER = re.compile(r"\.nc-[0-9a-f]{16}\.tmp")
+"""Name of an unfinished file of :func:`atomic_write`, which a killed process leaves."""
 
 _NO_ROOM = frozenset(
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)

@@ -6,10 +6,19 @@ import zlib
 
 from nc_core.errors import CorruptFileError, DataError
 
-__all__ = ["METADATA_LIMITS", "item_of_metadata", "pack_metadata", "unpack_metadata"]
+__all__ = [
+    "METADATA_LIMITS",
+    "METADATA_TITLES",
+    "item_of_metadata",
+    "pack_metadata",
+    "unpack_metadata",
+]
 
 METADATA_LIMITS = {b"ICCP": 1 << 24, b"EXIF": 1 << 20}
 """Chunk type -> most bytes of one item; a reader takes no more memory than that."""
+
+METADATA_TITLES = {b"ICCP": "ICC colour profile", b"EXIF": "EXIF"}
+"""Chunk type -> what people call it."""
 
 _INDEX_BYTES = 4
 

@@ -7,17 +7,19 @@ provide one name; that is an error only when the name is used.
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import pluggy
 
 from nc_core import hookspecs, specs
 from nc_core.entry_points import BrokenPlugin, Plugin, Selection, canonical, installed_plugins
-from nc_core.lookup import Offer, choose, did_you_mean
+from nc_core.lookup import Offer, choose
+from nc_core.plugin_checks import fault, misspelt
+from nc_core.plugin_files import file_plugin, plugin_files
 from nc_core.specs import ModelSpec, Pretrained, Provider, Spec
 
 __all__ = ["HOOKS", "BrokenPlugin", "Plugin", "PluginManager"]
@@ -42,7 +44,8 @@ _Record = TypeVar("_Record", bound=Spec)
 class PluginManager:
     """The plugins of one program, and the records that they provide.
 
-    Starts empty: :meth:`discover` adds what is installed, :meth:`register` a single module.
+    Starts empty: :meth:`discover` adds what is installed, :meth:`load_file` a plugin that is one
+    file, :meth:`register` a module.
 
     Example:
         >>> manager = PluginManager()
@@ -73,10 +76,11 @@ class PluginManager:
 
         Args:
             environment: ``NC_PLUGINS``, names of plugins or distributions separated by commas:
-                load no others besides nc-core; ``NC_DISABLE_PLUGINS``: do not load these.
+                load no others besides nc-core; ``NC_DISABLE_PLUGINS``: do not load these;
+                ``NC_PLUGINS_DIR``: a folder whose ``.py`` files are plugins too.
         """
         selection = Selection.from_environment(environment)
-        for plugin, load in installed_plugins():
+        for plugin, load in (*installed_plugins(), *plugin_files(environment)):
             if selection.allows(plugin):
                 self._add(plugin, load)
             else:
@@ -85,6 +89,20 @@ class PluginManager:
             row = Plugin(name, name, "")
             self._plugins.append(row)
             self._broken.append(BrokenPlugin.of(row, "named in NC_PLUGINS, but not installed"))
+
+    def load_file(self, path: Path) -> Plugin:
+        """Load a plugin that is one file, once; its provider has the name of the file.
+
+        The provider of a second file of one name has its whole path. One that fails is broken.
+        """
+        plugin, load = file_plugin(path)
+        for other in self._plugins:
+            if other.path == plugin.path and not other.disabled:
+                return other
+        if any(other.distribution == plugin.distribution for other in self._plugins):
+            plugin = replace(plugin, distribution=str(plugin.path))
+        self._add(plugin, load)
+        return plugin
 
     def register(
         self, module: object, *, distribution: str, version: str = "0", name: str | None = None
@@ -140,7 +158,7 @@ class PluginManager:
         key = f"{plugin.name}@{plugin.distribution}"
         try:
             module = load()
-            for reason in _misspelt(module, self._pluggy):
+            for reason in misspelt(module, self._pluggy, HOOKS):
                 self._broken.append(BrokenPlugin.of(plugin, reason))
             self._pluggy.register(module, key)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - must not stop the others
@@ -157,8 +175,8 @@ class PluginManager:
         try:
             for record in call():
                 own = [other for other in self.specs(HOOKS[hook]) if other.provider == provider]
-                if fault := _fault(record, HOOKS[hook], own):
-                    self._broken.append(BrokenPlugin.of(plugin, f"{hook}: {fault}", hook=hook))
+                if reason := fault(record, HOOKS[hook], own):
+                    self._broken.append(BrokenPlugin.of(plugin, f"{hook}: {reason}", hook=hook))
                 elif isinstance(record, Spec):
                     filled = replace(record, provider=provider)
                     self._records.setdefault(plugin, []).append(filled)
@@ -169,38 +187,6 @@ class PluginManager:
 def _listing(kind: type[Spec]) -> str:
     """How to see what there is."""
     return f"'nc list {_LISTS[kind]}' shows what is installed"
-
-
-def _misspelt(module: object, manager: pluggy.PluginManager) -> Iterator[str]:
-    """What pluggy would ignore: unknown hooks, and functions that look like one."""
-    for name in dir(module):
-        options = manager.parse_hookimpl_opts(module, name)
-        if options is not None:
-            hook = options.get("specname") or name
-            if hook not in HOOKS:
-                yield f"implements an unknown hook {hook}{did_you_mean(hook, HOOKS, most=1)}"
-        elif name.startswith("nc_") and inspect.isroutine(getattr(module, name)):
-            unknown = f"{name} is not a hook{did_you_mean(name, HOOKS, most=1)}"
-            yield f"{name} is not marked with @hookimpl" if name in HOOKS else unknown
-
-
-def _fault(record: object, kind: type[Spec], own: Iterable[Spec]) -> str | None:
-    """What is wrong with a record, given the other records of its provider; None if nothing."""
-    if not isinstance(record, kind):
-        return f"returned {type(record).__name__}, not {kind.__name__}"
-    if any(record.name == other.name for other in own):
-        return f"two records are named '{record.name}'"
-    taken = [member for other in own for member in _members(other)]
-    for member in _members(record):
-        if member in taken:
-            return f"two pretrained models are named '{member}'"
-        taken.append(member)
-    return None
-
-
-def _members(record: Spec) -> list[str]:
-    """Names of the pretrained models of a family."""
-    return [member.name for member in record.pretrained] if isinstance(record, ModelSpec) else []
 
 
 def _distribution(record: Spec) -> str:

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 from nc_core.errors import DataError
 from nc_core.file_lock import lock_folder
-from nc_core.files import atomic_write, describe_os_error
+from nc_core.files import LEFTOVER, atomic_write, describe_os_error
 from nc_core.run_config import (
     CONFIG,
     check_same,
@@ -41,7 +41,6 @@ _LOGS = ("metrics.jsonl", "timing.jsonl")
 _FOLDERS = ("checkpoints", "results", "samples", "tensorboard")
 _MODEL = "model.safetensors"
 _CHECKPOINT = re.compile(r"step-(\d{9,})\.safetensors")
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _RESULT = re.compile(r"[A-Za-z0-9][\w.+@-]*")
 
 
@@ -273,7 +272,7 @@ def _clean(path: Path, *, everything: bool) -> None:
     try:
         for folder in (path, *(path / name for name in _FOLDERS)):
             for entry in folder.iterdir() if folder.is_dir() else ():
-                if _LEFTOVER.fullmatch(entry.name):
+                if LEFTOVER.fullmatch(entry.name):
                     entry.unlink()
         if everything:
             for name in (_MODEL, *_LOGS):

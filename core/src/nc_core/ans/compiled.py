@@ -18,7 +18,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # No fastmath: kernels are integer arithmetic, and their results are part of the file format.
 # The numpy error model drops the test for a zero divisor; kernels test frequencies themselves.
-_compile: Callable[..., Any] = partial(numba.njit, nogil=True, error_model="numpy")
+# Nobody calls a kernel from C, nor a primitive from Python: without the code for that a first
+# photograph waits a seventh less.
+_compile: Callable[..., Any] = partial(
+    numba.njit, nogil=True, error_model="numpy", no_cfunc_wrapper=True
+)
 
 # What reading a damaged cache, or writing where one may not, is known to raise.
 _CACHE_TROUBLE = (
@@ -70,5 +74,5 @@ def kernel(signature: Any) -> Callable[[Callable[..., Any]], Kernel]:
 
 
 def primitive(function: _Function) -> _Function:
-    """Decorate a small function that kernels call; it becomes part of their machine code."""
-    return cast(_Function, _compile(forceinline=True)(function))
+    """Decorate a small function that only kernels call; it becomes part of their machine code."""
+    return cast(_Function, _compile(forceinline=True, no_cpython_wrapper=True)(function))

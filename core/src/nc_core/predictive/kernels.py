@@ -32,30 +32,33 @@ _READ = t.Array(t.int64, 1, "C", readonly=True)
 @primitive
 def _describe(f: Any, planes: Any, p: Any, stride: Any, size: Any, plane: Any) -> None:
     """Differences of neighbours that are known already, own and of the planes before."""
-    w, n, nw, ne = planes[p - 1], planes[p - stride], planes[p - stride - 1], planes[p - stride + 1]
-    ww, nn = planes[p - 2], planes[p - 2 * stride]
+    north = p - stride
+    far = north - stride
+    w, n, nw, ne = planes[p - 1], planes[north], planes[north - 1], planes[north + 1]
+    ww, nn = planes[p - 2], planes[far]
     f[0] = w - nw
     f[1] = n - nw
     f[2] = ne - n
     f[3] = w - ww
     f[4] = n - nn
-    f[5] = ne - planes[p - 2 * stride + 1]
-    f[6] = nw - planes[p - 2 * stride - 1]
-    f[7] = nw - planes[p - stride - 2]
-    f[8] = ne - planes[p - stride + 2]
+    f[5] = ne - planes[far + 1]
+    f[6] = nw - planes[far - 1]
+    f[7] = nw - planes[north - 2]
+    f[8] = ne - planes[north + 2]
     f[9] = ww - planes[p - 3]
-    f[10] = nn - planes[p - 3 * stride]
+    f[10] = nn - planes[far - stride]
     if plane > 0:
         r = p - size
-        x, n, s = planes[r], planes[r - stride], planes[r + stride]
+        above, below = r - stride, r + stride
+        x, n, s = planes[r], planes[above], planes[below]
         f[11] = x - planes[r - 1]
         f[12] = x - n
         f[13] = planes[r + 1] - x
         f[14] = s - x
-        f[15] = planes[r - stride - 1] - n
-        f[16] = planes[r - stride + 1] - n
-        f[17] = planes[r + stride - 1] - s
-        f[18] = planes[r + stride + 1] - s
+        f[15] = planes[above - 1] - n
+        f[16] = planes[above + 1] - n
+        f[17] = planes[below - 1] - s
+        f[18] = planes[below + 1] - s
     if plane > 1:
         r = p - 2 * size
         x = planes[r]
@@ -147,25 +150,26 @@ def _prepare(planes: Any, errors: Any, p: Any, stride: Any, i: Any, j: Any, midd
         x, e = (planes[p], np.int32(32)) if j == 0 else (planes[p - 1], errors[p - 1])
         first = -PAD if j == 0 else 0
         for row in range(1, TOP + 1):
-            for k in range(first, 3):
-                planes[p - row * stride + k] = x
-                errors[p - row * stride + k] = e
+            above = p - row * stride
+            for at in range(above + first, above + 3):
+                planes[at] = x
+                errors[at] = e
     if j == 0:
-        for k in range(1, PAD + 1):
-            planes[p - k] = planes[p - stride]
-            errors[p - k] = errors[p - stride]
+        for at in range(p - PAD, p):
+            planes[at] = planes[p - stride]
+            errors[at] = errors[p - stride]
 
 
 @primitive
 def _finish_row(planes: Any, errors: Any, end: Any, stride: Any, width: Any, last: Any) -> None:
     """Repeat the last sample of a row to the right, and the last row below."""
-    for k in range(PAD):
-        planes[end + k] = planes[end - 1]
-        errors[end + k] = errors[end - 1]
+    for at in range(end, end + PAD):
+        planes[at] = planes[end - 1]
+        errors[at] = errors[end - 1]
     if last:
-        for k in range(end - width - PAD, end + PAD):
-            planes[k + stride] = planes[k]
-            errors[k + stride] = errors[k]
+        for at in range(end - width - PAD, end + PAD):
+            planes[at + stride] = planes[at]
+            errors[at + stride] = errors[at]
 
 
 @kernel(
@@ -209,13 +213,13 @@ def code(
             total = np.int64(0)
             for k in range(FEATURES):
                 total += f[k] * weights[at + k]
-            base = np.int64(planes[p - 1]) + planes[p - stride]
-            mu = (base << (_FRACTION - 1)) + total
+            west, north = np.int64(planes[p - 1]), np.int64(planes[p - stride])
+            mu = ((west + north) << (_FRACTION - 1)) + total
             expected = (_expected_error(errors, f, p, stride, size, c) >> (8 + shift)) + 5
             level = c * LEVELS + levels[min(expected, 4095)]
             signs = (
-                (planes[p - 1] << _FRACTION > mu)
-                + 2 * (planes[p - stride] << _FRACTION > mu)
+                (west << _FRACTION > mu)
+                + 2 * (north << _FRACTION > mu)
                 + 4 * (planes[p - stride + 1] << _FRACTION > mu)
                 + 8 * (f[11] + f[12] > 0 if c > 0 else planes[p - stride - 1] << _FRACTION > mu)
             )

@@ -49,6 +49,7 @@ class PredictiveModel:
     lanes = 1
     group: int | None = None
     initial_words = 0
+    adaptive = True
 
     def __init__(self, name: str = "predictive") -> None:
         self.name = name

@@ -1,0 +1,7 @@
+"""An entropy coder in plain Python integers."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

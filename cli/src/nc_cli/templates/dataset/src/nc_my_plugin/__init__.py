@@ -1,0 +1,7 @@
+"""A dataset of plane waves, made as they are asked for."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"
