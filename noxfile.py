@@ -1,4 +1,4 @@
-"""Tasks for developers: ``nox -s dev|lint|types|docs|bench|demo|plugin``."""
+"""Tasks for developers: ``nox -s dev|lint|types|docs|bench|fuzz|plugin|demo|plugin``."""
 
 from __future__ import annotations
 
@@ -62,6 +62,13 @@ def bench(session: nox.Session) -> None:
     names = session.posargs or ["coder", "photographs", "startup", "bitswap"]
     for name in names:
         session.run("python", f"bench/{name}.py", "--json", f"bench/results/{name}.json")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Mutated files of every kind that is read, for 20 minutes or 100,000 cases."""
+    install(session, "./core[torch]", "./cli", "./packages/bitswap")
+    session.run("python", "bench/fuzz.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
