@@ -1,4 +1,4 @@
-"""Tasks for developers: ``nox -s dev|lint|types|docs|bench|fuzz|plugin|demo|plugin``."""
+"""Tasks for developers: ``nox -s dev|lint|types|docs|bench|fuzz|plugin|demo``."""
 
 from __future__ import annotations
 

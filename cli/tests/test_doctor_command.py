@@ -200,6 +200,17 @@ def test_little_room_is_a_warning(
     assert "hardly any room is left" in finding["what"]
 
 
+def test_a_file_in_the_place_of_the_data_is_broken(
+    nc, reports: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/data"):
+        monkeypatch.setenv("NC_DATA", str(tmp_path / place))
+        (finding,) = findings(nc)
+        assert finding["level"] == "broken"
+        assert finding["what"] == f"{tmp_path / place} cannot be written"
+
+
 def test_a_report_does_not_name_the_user(
     nc, reports: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,13 @@ def test_a_wrong_split_or_option_is_refused(nc, name: str) -> None:
     assert nc("info", "mnist:test").exit_code == ExitCode.DONE
 
 
+def test_a_dataset_with_the_path_of_its_data_is_described(nc, tmp_path: Path) -> None:
+    assert nc("info", f"folder:{tmp_path}", "--json").json()["name"] == "folder"
+    outcome = nc("info", f"crops:{tmp_path}/x?sze=3")
+    assert outcome.exit_code == ExitCode.USAGE
+    assert "did you mean 'size'" in outcome.stderr
+
+
 def test_an_empty_name_is_not_the_current_folder(nc) -> None:
     for arguments in (["info", ""], ["compress", ""], ["decompress", ""]):
         outcome = nc(*arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -66,7 +67,27 @@ def test_what_is_left_of_a_damaged_file_is_written_and_the_exit_code_says_so(
     document = json.loads(out)
     assert document["files"] == ["out/array.npy"]
     assert document["lost_items"] == [4]
+    assert document["verified"] is False
     assert "1 of 5 items lost: 4; zeros in array.npy instead" in errors
     restored = np.load(tmp_path / "out" / "array.npy")
     assert np.array_equal(restored[:4], ROWS[:4])
     assert not restored[4].any()
+
+
+def test_what_is_left_of_a_damaged_file_goes_to_standard_output_too(
+    packed: Path, tmp_path: Path
+) -> None:
+    damage_last_chunk(packed)
+    command = [sys.executable, "-m", "nc_cli", "decompress", packed, "-o", "-", "--keep-going"]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
+    assert done.returncode == ExitCode.CORRUPT
+    assert np.array_equal(np.load(io.BytesIO(done.stdout))[:4], ROWS[:4])
+
+
+def test_several_files_for_standard_output_are_refused_before_they_are_decoded(
+    packed: Path, tmp_path: Path
+) -> None:
+    damage_last_chunk(packed)
+    choice = ("--item", 0, "--item", 4)
+    _, errors = decompress(tmp_path, packed, *choice, "-o", "-", code=ExitCode.USAGE)
+    assert "2 files" in errors

@@ -123,6 +123,31 @@ def test_a_plugin_file_is_checked_too(nc: Any, tmp_path: Path) -> None:
     assert "  coder mine: all 11 checks passed\n" in outcome.stdout
 
 
+def test_a_disabled_plugin_is_said_to_be_so(nc: Any, plugins: PluginManager) -> None:
+    plugins.__init__()  # type: ignore[misc]
+    plugins.discover({"NC_DISABLE_PLUGINS": "nc-core"})
+    outcome = nc("plugin", "check", "nc-core")
+    assert outcome.exit_code == ExitCode.PLUGIN
+    assert outcome.stderr.startswith("nc: error: plugin 'nc-core' is disabled\n")
+
+
+def test_a_coder_of_few_bits_passes(nc: Any, tmp_path: Path) -> None:
+    file = tmp_path / "coarse.py"
+    file.write_text(
+        "from nc_core.hookspecs import hookimpl\n"
+        "from nc_core.specs import CoderSpec\n"
+        "@hookimpl\n"
+        "def nc_coders():\n"
+        "    target = f'{__name__}:load'\n"
+        "    return [CoderSpec(name='mine', summary='x', target=target, max_precision=20)]\n"
+        "def load():\n" + "".join(f"    {line}\n" for line in GOOD.strip().splitlines())
+        + "    return Coder()\n"
+    )  # fmt: skip
+    outcome = nc("--plugin", file, "plugin", "check", "coarse")
+    assert "A fresh process pops the same symbols" not in outcome.stdout
+    assert "  coder mine: all 11 checks passed\n" in outcome.stdout
+
+
 def test_an_unknown_plugin_gets_a_suggestion(nc: Any) -> None:
     outcome = nc("plugin", "check", "nc-cor")
     assert outcome.exit_code == ExitCode.PLUGIN

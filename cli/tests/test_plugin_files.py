@@ -112,6 +112,12 @@ def test_one_that_is_not_there_is_an_error(nc) -> None:
     )
 
 
+def test_it_is_named_before_the_command(nc) -> None:
+    outcome = nc("list", "--plugin", "x.py")
+    assert outcome.exit_code == ExitCode.USAGE
+    assert "it stands before the command: nc --plugin FILE.py COMMAND" in outcome.stderr
+
+
 def test_what_it_prints_is_no_result(nc) -> None:
     Path("chatty.py").write_text("print('hello')")
     outcome = nc("--plugin", "chatty.py", "list", "--json")

@@ -200,6 +200,15 @@ def test_a_file_in_the_way_is_an_error(nc) -> None:
     assert outcome.stderr == "nc: error: nc-tiles: exists, and is not a folder\n"
 
 
+def test_a_file_in_the_way_of_a_folder_leaves_nothing_half_written(nc) -> None:
+    Path("nc-tiles").mkdir()
+    Path("nc-tiles/src").write_text("mine")
+    outcome = nc("plugin", "new", "tiles", "--force")
+    assert outcome.exit_code == ExitCode.DATA
+    assert outcome.stderr == "nc: error: nc-tiles/src: exists, and is not a folder\n"
+    assert [path.name for path in Path("nc-tiles").iterdir()] == ["src"]
+
+
 def test_nothing_is_left_of_a_package_that_cannot_be_written(
     nc, monkeypatch: pytest.MonkeyPatch
 ) -> None:

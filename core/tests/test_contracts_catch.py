@@ -349,6 +349,14 @@ def test_what_leaks_is_named_and_put_back(act: Callable[[], object], what: str) 
         pass
 
 
+def test_what_a_failing_block_changed_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NC_LEAK", raising=False)
+    with pytest.raises(KeyError), nothing_leaks():
+        os.environ["NC_LEAK"] = "1"
+        raise KeyError
+    assert "NC_LEAK" not in os.environ
+
+
 def test_a_thread_that_goes_on_is_named() -> None:
     end = threading.Event()
     thread = threading.Thread(target=end.wait, name="prefetcher")

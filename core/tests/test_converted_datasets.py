@@ -96,6 +96,16 @@ def test_cifar10_is_prepared_from_every_form_of_it(form: str, tmp_path: Path, da
                 dataset[outside]
 
 
+def test_an_archive_that_the_user_put_into_the_folder_stays(tmp_path: Path, data: Path) -> None:
+    cifar(tmp_path / "have")
+    archive = data / "cifar10" / "cifar-10-python.tar.gz"
+    archive.parent.mkdir(parents=True)
+    cifar_batches.pack(tmp_path / "have" / "cifar-10-batches-py", archive)
+    for source in (archive, archive.parent):
+        assert len(prepare_dataset(spec("cifar10"), source, force=True)) == 4
+        assert archive.exists()
+
+
 def test_the_files_of_users_are_read(shared: Path, data: Path) -> None:
     progress: list[tuple[int, int]] = []
     prepare_dataset(

@@ -150,6 +150,35 @@ def test_an_image_without_its_damaged_profile_is_kept(
     assert image.icc is None
 
 
+def test_chosen_items_of_a_damaged_array_are_not_replaced_by_zeros(
+    array_file: Path, tmp_path: Path
+) -> None:
+    flip(array_file, b"CODE", 4)
+    with opened(array_file) as container, pytest.raises(PartlyRestoredError) as error:
+        restore_files(container, tmp_path / "out", wanted=[4, 5], keep_going=True)
+    assert error.value.hint == "1 of 20 items lost: 4"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["digits-05.npy"]
+
+
+def test_an_array_that_fails_its_checksum_only_is_written_whole(
+    array_file: Path, tmp_path: Path
+) -> None:
+    with opened(array_file) as container:
+        container.reader.footer["sha256"] = ["0" * 64]
+        with pytest.raises(CorruptFileError, match="does not match its checksum"):
+            restore_files(container, tmp_path / "out")
+        with pytest.raises(PartlyRestoredError, match="no telling which") as error:
+            restore_files(container, tmp_path / "out", keep_going=True)
+    assert error.value.lost == []
+    assert np.array_equal(np.load(tmp_path / "out" / "digits.npy"), DIGITS)
+
+
+def test_no_item_chosen_is_no_item_decoded(array_file: Path, tmp_path: Path) -> None:
+    with opened(array_file) as container:
+        assert restore_arrays(container, []) == []
+        assert restore_files(container, tmp_path / "out", wanted=[]) == []
+
+
 def test_nothing_is_written_where_nothing_is_left(tmp_path: Path) -> None:
     path = tmp_path / "x.ncz"
     compress_source(ArraySource(DIGITS[0]), path, BorrowingModel(), CODER)

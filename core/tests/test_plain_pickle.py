@@ -135,3 +135,14 @@ def test_any_single_damage_of_the_framing_is_refused_or_harmless() -> None:
             assert isinstance(read_plain_pickle(bytes(data[:cut]), "batch"), dict)
         except DataError as error:
             assert "\n" not in error.message
+
+
+def test_one_text_does_not_become_many_arrays() -> None:
+    rows = np.full((64, 64), 7, np.uint8)
+    once = text("data") + array(rows)
+    start, _, end = array(rows).partition(b"T" + rows.size.to_bytes(4, "little") + rows.tobytes())
+    again = b"".join(text(f"copy{i}") + start + b"h\x09" + end for i in range(9))
+    memo = once.replace(rows.tobytes(), rows.tobytes() + b"q\x09")
+    data = b"\x80\x02}(" + memo + again + b"u."
+    with pytest.raises(DataError, match="more bytes than the file has"):
+        read_plain_pickle(data, "batch")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nc_core.errors import CorruptFileError
+from nc_core.models import model_by_id
 from nc_core.plugins import PluginManager
 from nc_core.specs import CoderSpec
 
@@ -159,3 +161,14 @@ def test_a_folder_that_is_not_there_is_a_broken_plugin(tmp_path: Path) -> None:
     [fault] = manager.broken
     assert fault.distribution == folder
     assert fault.reason.endswith("NotADirectoryError: NC_PLUGINS_DIR names no folder")
+
+
+@pytest.mark.parametrize("package", ["/tmp/theirs.py", "a; rm -rf b.py", "--debug.py"])
+def test_a_container_cannot_write_a_command_for_the_user(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NC_DATA", str(tmp_path))
+    for name, proposed in ((package, False), ("mine.py", True)):
+        with pytest.raises(CorruptFileError) as error:
+            model_by_id("0" * 64, "x", "x.ncz", PluginManager(), name)
+        assert ("nc --plugin" in str(error.value.hint)) is proposed

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from nc_core import file_lock
 from nc_core.staging import publish, staging_folder
 
 
@@ -80,3 +84,27 @@ def test_the_folder_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
             assert (first / "a").exists()
         publish(first, ["a"])
     assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_that_is_not_locked_yet_is_left_alone(tmp_path: Path) -> None:
+    begun = tmp_path / ".nc-staging-begun"
+    begun.mkdir()
+    (begun / ".lock").touch()
+    with staging_folder(tmp_path):
+        pass
+    assert names(tmp_path) == [".nc-staging-begun"]
+
+
+def test_without_locks_files_get_their_names_and_other_folders_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    die(tmp_path, "    die()\n")
+    (abandoned,) = names(tmp_path)
+    monkeypatch.setattr(file_lock, "_lock", refuse)
+    with staging_folder(tmp_path) as staging:
+        (staging / "a").write_text("a")
+        publish(staging, ["a"])
+    assert names(tmp_path) == [abandoned, "a"]

@@ -25,7 +25,7 @@ def chosen_plugins(manager: PluginManager, name: str | None) -> list[Plugin]:
     """The plugins of that name or distribution; without a name, all that are not disabled.
 
     Raises:
-        PluginError: there is none.
+        PluginError: there is none, or it is disabled.
     """
     if name is None:
         return [plugin for plugin in manager.plugins if not plugin.disabled]
@@ -37,7 +37,12 @@ def chosen_plugins(manager: PluginManager, name: str | None) -> list[Plugin]:
             f"no plugin '{name}' is installed{did_you_mean(wanted, known)}",
             "'nc plugin list' shows what is installed",
         )
-    return found
+    enabled = [plugin for plugin in found if not plugin.disabled]
+    if not enabled:
+        raise PluginError(
+            f"plugin '{name}' is disabled", "by NC_PLUGINS or NC_DISABLE_PLUGINS in the environment"
+        )
+    return enabled
 
 
 def run_checks(manager: PluginManager, plugin: Plugin) -> list[Result]:
@@ -65,8 +70,8 @@ def print_results(plugin: Plugin, results: Sequence[Result]) -> None:
         print_text(f"  {task.kind} {task.name}: {_summary(found)}")
         for result in found:
             if result.check and result.state != "passed":
-                title = "FAILED" if result.state == "failed" else result.state
-                print_text(f"    {title}: {result.sentence}")
+                state = "FAILED" if result.state == "failed" else result.state
+                print_text(f"    {state}: {result.sentence}")
                 print_text(f"      {result.message}")
 
 

@@ -8,10 +8,12 @@ import os
 import platform
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,8 +114,8 @@ def _folders(tell: Callable[[Finding], None]) -> list[dict[str, Any]]:
         ("known models", data / "models", size_of(data / "models")),
         ("compiled kernels (NUMBA_CACHE_DIR)", kernels, size_of(kernels, ("*.nbi", "*.nbc"))),
     ]
-    place = next(folder for folder in (data, *data.parents) if folder.exists())
-    if not os.access(place, os.W_OK):
+    place = next(folder for folder in (data, *data.parents) if os.path.lexists(folder))
+    if not place.is_dir() or not os.access(place, os.W_OK):
         hint = "set NC_DATA to a folder that you may write to"
         tell(Finding("broken", f"{data} cannot be written", hint))
     elif shutil.disk_usage(place).free < _LITTLE_ROOM:
@@ -124,12 +126,12 @@ def _folders(tell: Callable[[Finding], None]) -> list[dict[str, Any]]:
 
 def size_of(folder: Path, patterns: Sequence[str] = ("*",)) -> int:
     """Bytes of all files below a folder that match one of the patterns; 0 where there is none."""
-    return sum(
-        path.lstat().st_size
-        for pattern in patterns
-        for path in folder.rglob(pattern)
-        if path.is_file() and not path.is_symlink()
-    )
+    size = 0
+    for path in (path for pattern in patterns for path in folder.rglob(pattern)):
+        with suppress(OSError):  # it may have gone meanwhile
+            status = path.lstat()
+            size += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return size
 
 
 def _plugins(plugins: PluginManager, tell: Callable[[Finding], None]) -> list[dict[str, Any]]:

@@ -294,4 +294,5 @@ def _dataset_names(session: Session) -> Iterable[str]:
 def _official_names(session: Session) -> Iterable[str]:
     from nc_core.specs import DatasetSpec
 
-    return (spec.name for spec in session.plugins.specs(DatasetSpec) if spec.files)
+    datasets = session.plugins.specs(DatasetSpec)
+    return (spec.name for spec in datasets if spec.files or spec.converter)

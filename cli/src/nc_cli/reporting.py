@@ -70,6 +70,8 @@ def _usage_error(error: click.ClickException) -> Report:
         return Report(message, None, ExitCode.DATA)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"see '{error.ctx.command_path} --help'"
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--plugin":
+            hint = "it stands before the command: nc --plugin FILE.py COMMAND ..."
         return Report(message, hint, ExitCode.USAGE)
     return Report(message, None, error.exit_code)
 

@@ -7,8 +7,6 @@ run as it stands. Making a new one replaces the name in its three spellings, in 
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,6 +14,7 @@ from pathlib import Path
 
 from nc_core.errors import DataError, UsageError
 from nc_core.files import check_target, describe_os_error, made_folder
+from nc_core.staging import staging_folder
 
 __all__ = ["KINDS", "checked_name", "render", "write_package"]
 
@@ -65,7 +64,7 @@ def render(kind: str, name: str) -> dict[str, bytes]:
 
 
 def write_package(kind: str, name: str, folder: Path, *, force: bool = False) -> list[Path]:
-    """Write a new package: all of its files, or none.
+    """Write a new package: all of its files or none, where the folder is new.
 
     Args:
         kind: one of ``KINDS``.
@@ -77,22 +76,20 @@ def write_package(kind: str, name: str, folder: Path, *, force: bool = False) ->
         What was written, sorted.
 
     Raises:
-        DataError: the folder holds something and ``force`` is off, or cannot be written.
+        DataError: the folder holds something and ``force`` is off, a file is in the way of a
+            folder, or the folder cannot be written.
     """
     contents = render(kind, name)
     paths = [folder / path for path in sorted(contents)]
     try:
         _check_folder(folder, force=force)
         for path in paths:
+            _check_parents(path)
             check_target(path, force=force)
-        with made_folder(folder.parent):
-            staging = Path(tempfile.mkdtemp(prefix=".nc-", dir=folder.parent))
-            try:
-                # Not the temporary folder itself, which is private to the user.
-                _write(contents, staging / "package")
-                _move(staging / "package", folder, sorted(contents))
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+        with made_folder(folder.parent), staging_folder(folder.parent) as staging:
+            # Not the temporary folder itself, which is private to the user.
+            _write(contents, staging / "package")
+            _move(staging / "package", folder, sorted(contents))
     except OSError as error:
         raise describe_os_error(error, folder) from error
     return paths
@@ -100,14 +97,19 @@ def write_package(kind: str, name: str, folder: Path, *, force: bool = False) ->
 
 def _check_folder(folder: Path, *, force: bool) -> None:
     """Refuse a place that holds something else; hidden files (``.git``) do not count."""
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: exists, and is not a folder")
     occupied = folder.is_dir() and any(not e.name.startswith(".") for e in folder.iterdir())
     if occupied and not force:
         raise DataError(
             f"{folder}: exists, and is not empty",
             "-o names another folder, --force replaces files of the same names in this one",
         )
+
+
+def _check_parents(path: Path) -> None:
+    """Refuse a place below a file, before anything is written."""
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise DataError(f"{parent}: exists, and is not a folder")
 
 
 def _files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:

@@ -40,7 +40,8 @@ class Damage:
 
     Args:
         error: what is wrong with it.
-        items: the wanted items that are lost by it; none where only metadata are.
+        items: the wanted items that are lost by it; none where only metadata are, or where an
+            array is not as its checksum says, which tells nothing of its items.
     """
 
     error: CorruptFileError
@@ -109,9 +110,11 @@ def decode_container(
                 except CorruptFileError as error:
                     if on_damage is None:
                         raise
-                    on_damage(Damage(error, (item.index,)))
-                else:
-                    yield item
+                    if header.content.kind == "images":
+                        on_damage(Damage(error, (item.index,)))
+                        continue
+                    on_damage(Damage(error))
+                yield item
         done += sum(tile.dims for tile in task.tiles if tile.item in wanted)
         if progress is not None:
             progress(done, total)
@@ -190,7 +193,7 @@ class _Tasks(Iterable[_Task]):
 
     def __iter__(self) -> Iterator[_Task]:
         plan = plan_chunks(self._header.content, self._header.tiling)
-        last = max(self._wanted)
+        last = max(self._wanted, default=-1)
         seed = 0
         metadata: list[int] = []
         for index in range(len(self._reader.chunk_lengths)):

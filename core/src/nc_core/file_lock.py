@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -10,17 +11,24 @@ from typing import BinaryIO
 
 from nc_core.errors import DataError
 
-__all__ = ["lock_file", "lock_folder"]
+__all__ = ["LOCK", "lock_file", "lock_folder"]
+
+LOCK = ".lock"
+"""Name of the file whose lock is that of its folder; empty until its process holds it."""
+
+_NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
 
 
 def lock_folder(folder: Path) -> BinaryIO:
     """Lock a folder, until the returned file is closed or the process ends.
 
+    On a file system without locks, as some network file systems are, it goes without.
+
     Raises:
         DataError: another process holds it; the message says which.
         OSError: the folder cannot be written.
     """
-    file = (folder / ".lock").open("a+b")
+    file = (folder / LOCK).open("a+b")
     try:
         lock_file(file)
     except (BlockingIOError, PermissionError) as error:
@@ -40,10 +48,28 @@ def lock_folder(folder: Path) -> BinaryIO:
     return file
 
 
+def lock_file(file: BinaryIO) -> bool:
+    """Lock an open file at once.
+
+    Returns:
+        False where the file system has no locks.
+
+    Raises:
+        BlockingIOError, PermissionError: another process holds it.
+        OSError: it cannot be locked.
+    """
+    try:
+        _lock(file)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return False
+        raise
+    return True
+
+
 if sys.platform == "win32":
 
-    def lock_file(file: BinaryIO) -> None:
-        """Lock an open file, or raise PermissionError or BlockingIOError at once."""
+    def _lock(file: BinaryIO) -> None:
         import msvcrt
 
         file.seek(1 << 20)  # far behind the text, which others must be able to read
@@ -51,8 +77,7 @@ if sys.platform == "win32":
 
 else:
 
-    def lock_file(file: BinaryIO) -> None:
-        """Lock an open file, or raise BlockingIOError at once."""
+    def _lock(file: BinaryIO) -> None:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,10 +13,15 @@ from typing import BinaryIO
 
 from nc_core.errors import DataError, NcError, WorkError
 
-__all__ = ["LEFTOVER", "atomic_write", "check_target", "describe_os_error", "made_folder"]
+__all__ = [
+    "atomic_write",
+    "check_target",
+    "describe_os_error",
+    "made_folder",
+    "remove_leftovers",
+]
 
-LEFTOVER = re.compile(r"\.nc-[0-9a-f]{16}\.tmp")
-"""Name of an unfinished file of :func:`atomic_write`, which a killed process leaves."""
+_LEFTOVER = re.compile(r"\.nc-[0-9a-f]{16}\.tmp")
 
 _NO_ROOM = frozenset(
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)
@@ -108,3 +113,17 @@ def atomic_write(path: Path, *, force: bool = True) -> Iterator[BinaryIO]:
                     temporary.unlink(missing_ok=True)
     except OSError as error:
         raise describe_os_error(error, path) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished files of :func:`atomic_write` that killed processes left in a folder.
+
+    Args:
+        folder: where nobody else is writing now; it need not exist.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if _LEFTOVER.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_core.deflate import MOST_RATIO
 from nc_core.errors import DataError, MissingDependencyError
 from nc_core.files import atomic_write, describe_os_error
 
@@ -174,6 +175,7 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Any]]:
         data = file.read(26)
         if not data:
             raise DataError(f"{path}: file is empty, not an image")
+        _check_declared_size(path, data, path.stat().st_size)
         if _is_deep_colour_png(data):
             data += file.read()
         file.seek(0)
@@ -262,10 +264,25 @@ def _metadata(picture: Any) -> tuple[bytes | None, bytes | None]:
     return icc or None, exif or None
 
 
+def _is_png(data: bytes) -> bool:
+    return len(data) >= 26 and data[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def _check_declared_size(path: Path, data: bytes, size: int) -> None:
+    """Refuse a PNG of more pixels than its bytes can hold; Pillow would take memory for them."""
+    if not _is_png(data):
+        return
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    channels = {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    if width * height * depth * channels > 8 * size * MOST_RATIO:
+        raise DataError(
+            f"{path}: declares {width:,} x {height:,} pixels, more than a file of its size can hold"
+        )
+
+
 def _is_deep_colour_png(data: bytes) -> bool:
     """A PNG of 16 bits per channel in colour or with alpha: Pillow would keep 8 of them."""
-    is_png = len(data) >= 26 and data[:8] == b"\x89PNG\r\n\x1a\n"
-    return is_png and data[24] == 16 and data[25] in (2, 4, 6)
+    return _is_png(data) and data[24] == 16 and data[25] in (2, 4, 6)
 
 
 def _decode_deep_png(path: Path, data: bytes) -> NDArray[np.uint16]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import os
+import re
 from pathlib import Path
 
 from nc_core.errors import CorruptFileError, DataError, PluginError, UsageError
@@ -26,6 +27,7 @@ __all__ = [
 DEFAULT_MODEL = "predictive"
 DEFAULT_CODER = "rans"
 RUN_MODEL = "model.safetensors"
+_PLUGIN_FILE = re.compile(r"\w[\w.+-]*\.py")
 
 
 def installed() -> PluginManager:
@@ -122,7 +124,7 @@ def model_by_id(
             if member.id == model_id:
                 model = family.load()(_open_member(family, member))
                 return model
-    is_file = package.endswith(".py")
+    is_file = _PLUGIN_FILE.fullmatch(package)  # a container says it, and somebody may paste it
     by_file = f"give the file that has it, as it was: nc --plugin {package} ..." if is_file else ""
     stored = stored_model(model_id)
     if stored is not None:

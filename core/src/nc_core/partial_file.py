@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
@@ -19,7 +18,6 @@ from nc_core.files import check_target
 __all__ = ["PartialFile", "partial_file"]
 
 _LONGEST_NAME = 255  # bytes, on every usual file system
-_NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -114,9 +112,6 @@ def _lock(file: BinaryIO, target: Path) -> None:
         lock_file(file)
     except (BlockingIOError, PermissionError) as error:
         raise DataError(f"{target}: another nc is writing this file") from error
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:  # some network file systems have none
-            raise
 
 
 def _is_own_file(status: os.stat_result) -> bool:

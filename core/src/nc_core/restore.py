@@ -179,11 +179,12 @@ def restore_files(
             for item in items:
                 written.append(paths[item.index])
                 _write_item(staging / written[-1].name, content, item)
-        if not written:
+        if damage and not written:
             raise damage[0].error
         publish(staging, [path.name for path in written])
     if damage:
-        raise _partly_restored(container.header, damage, written)
+        zeros_in = content.name if one_array else None
+        raise _partly_restored(container.header, damage, written, zeros_in)
     return written
 
 
@@ -198,14 +199,19 @@ def _item_names(content: Content, wanted: Collection[int] | None) -> dict[int, s
 
 
 def _partly_restored(
-    header: Header, damage: list[Damage], written: list[Path]
+    header: Header, damage: list[Damage], written: list[Path], zeros_in: str | None
 ) -> PartlyRestoredError:
+    """The error; ``zeros_in`` names the array that has zeros in place of lost items."""
     lost = [index for entry in damage for index in entry.items]
-    what = f"{len(lost)} of {len(header.content)} items lost" if lost else "metadata lost"
-    zeros = f"; zeros in {written[0].name} instead" if header.content.kind == "array" else ""
-    numbers = f": {_ranges(lost)}{zeros}" if lost else ""
+    if lost:
+        what = f"{len(lost)} of {len(header.content)} items lost: {_ranges(lost)}"
+        what += "" if zeros_in is None else f"; zeros in {zeros_in} instead"
+    elif header.content.kind == "array":
+        what = "there is no telling which of its items are wrong"
+    else:
+        what = "metadata lost"
     reason = damage[0].error.message.removeprefix(f"{header.file}: ")
-    return PartlyRestoredError(f"{header.file}: {reason}", f"{what}{numbers}", lost, written)
+    return PartlyRestoredError(f"{header.file}: {reason}", what, lost, written)
 
 
 def _ranges(indices: list[int]) -> str:

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 from nc_core.errors import DataError
 from nc_core.file_lock import lock_folder
-from nc_core.files import LEFTOVER, atomic_write, describe_os_error
+from nc_core.files import atomic_write, describe_os_error, remove_leftovers
 from nc_core.run_config import (
     CONFIG,
     check_same,
@@ -271,9 +271,7 @@ def _clean(path: Path, *, everything: bool) -> None:
     """Remove what killed writers left; with ``everything`` what a run consists of, and no more."""
     try:
         for folder in (path, *(path / name for name in _FOLDERS)):
-            for entry in folder.iterdir() if folder.is_dir() else ():
-                if LEFTOVER.fullmatch(entry.name):
-                    entry.unlink()
+            remove_leftovers(folder)
         if everything:
             for name in (_MODEL, *_LOGS):
                 (path / name).unlink(missing_ok=True)

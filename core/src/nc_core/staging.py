@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nc_core.errors import DataError
-from nc_core.file_lock import lock_folder
+from nc_core.file_lock import LOCK, lock_file, lock_folder
 
 __all__ = ["publish", "staging_folder"]
 
@@ -56,13 +55,16 @@ def publish(staging: Path, names: Sequence[str]) -> None:
 
 def _remove_abandoned(staging: Path) -> None:
     """Remove what a dead process left; leave alone what a living one works on."""
-    if not (staging / ".lock").exists():
-        return
+    lock = staging / LOCK
     try:
-        with lock_folder(staging), suppress(FileNotFoundError, ValueError, AttributeError):
+        if lock.stat().st_size == 0:  # its process is about to lock it
+            return
+        with lock.open("r+b") as file, suppress(FileNotFoundError, ValueError, AttributeError):
+            if not lock_file(file):  # no telling whether its process lives
+                return
             plan: dict[str, int] = json.loads((staging / _PLAN).read_text())
             _take_back(staging, plan)
-    except (DataError, OSError):
+    except OSError:
         return
     shutil.rmtree(staging, ignore_errors=True)
 

@@ -52,5 +52,6 @@ def test_every_setting_makes_the_same_file(result: Result) -> None:
 
 def test_every_file_decodes_under_every_setting(result: Result) -> None:
     assert len({row["file"] for row in result.rows}) == 4
-    assert len(result.rows) == 4 * len(SETTINGS) ** 2
+    # Settings of torch do not concern "predictive", which has none.
+    assert len(result.rows) == 3 * len(SETTINGS) ** 2 + 2**2
     assert all(row["decoded"] == "True" for row in result.rows)

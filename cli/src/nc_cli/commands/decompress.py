@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -73,11 +73,12 @@ def command(
     start = time.perf_counter()
     if to_stdout:
         with tempfile.TemporaryDirectory(prefix="nc-") as folder:
-            paths = restore(Path(folder), force=False)
-            if len(paths) > 1:
-                raise UsageError(f"{file} holds {len(paths)} files", "give a folder: -o DIR")
-            with paths[0].open("rb") as restored:
-                shutil.copyfileobj(restored, sys.stdout.buffer)
+            try:
+                paths = restore(Path(folder), force=False, single=True)
+            except PartlyRestoredError as error:
+                _copy_to_stdout(error.paths[0])
+                raise
+            _copy_to_stdout(paths[0])
         return
     folder_path = out if out is not None else (Path() if str(file) == "-" else file.parent)
     if folder_path.exists() and not folder_path.is_dir():
@@ -85,7 +86,7 @@ def command(
     try:
         paths = restore(folder_path, force=force)
     except PartlyRestoredError as error:
-        _report(error.paths, time.perf_counter() - start, as_json, lost=error.lost)
+        _report(error.paths, time.perf_counter() - start, as_json, error)
         raise
     seconds = time.perf_counter() - start
     _report(paths, seconds, as_json)
@@ -95,7 +96,14 @@ def command(
     click.echo(f"nc: {files} restored and verified in {seconds:.2f} s", err=True)
 
 
-def _report(paths: list[Path], seconds: float, as_json: bool, lost: Sequence[int] = ()) -> None:
+def _copy_to_stdout(path: Path) -> None:
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def _report(
+    paths: list[Path], seconds: float, as_json: bool, partly: PartlyRestoredError | None = None
+) -> None:
     """Say on standard output what was written."""
     if not as_json:
         for path in paths:
@@ -105,9 +113,9 @@ def _report(paths: list[Path], seconds: float, as_json: bool, lost: Sequence[int
         {
             "schema": "nc.decompress/1",
             "files": [str(path) for path in paths],
-            "lost_items": list(lost),
+            "lost_items": [] if partly is None else partly.lost,
             "decode_seconds": seconds,
-            "verified": True,
+            "verified": partly is None,
         }
     )
 
@@ -121,6 +129,7 @@ def _restore(
     keep_going: bool,
     threads: int,
     force: bool,
+    single: bool = False,
 ) -> list[Path]:
     from nc_core.restore import open_container, restore_files
 
@@ -131,6 +140,9 @@ def _restore(
                   header.coder)  # fmt: skip
         container.check_items(items or ())
         content = header.content
+        count = len(set(items)) if items else len(content.file_names)
+        if single and count > 1:
+            raise UsageError(f"{name}: {count} files", "give a folder for them: -o DIR")
         samples = content.dims if items is None else sum(content[i].dims for i in set(items))
         try:
             with progress("decompressing", samples, "samples") as advance:

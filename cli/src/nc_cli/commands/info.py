@@ -55,12 +55,19 @@ def _describe(what: str) -> dict[str, Any]:
     if not what:
         raise UsageError("nothing to describe: the name is empty", "nc info FILE|DATASET|MODEL")
     path = Path(what)
-    is_path = os.sep in what
+    is_path = os.sep in what and not _is_dataset_of_path(what)
     if what.endswith(".safetensors") or (path.is_dir() and (is_path or _holds_model(path))):
         return _model_file(path)
     if is_path or what.endswith(".ncz") or path.is_file():
         return _container(path)
     return _record(what)
+
+
+def _is_dataset_of_path(what: str) -> bool:
+    """Whether it is a dataset with the path of its data: ``folder:/photos``."""
+    base = what.partition(":")[0].partition("@")[0]
+    datasets = current_session().plugins.specs(DatasetSpec)
+    return not Path(what).exists() and any(d.takes_path and d.name == base for d in datasets)
 
 
 def _holds_model(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nc_core.file_lock import lock_file
-from nc_core.files import describe_os_error, made_folder
+from nc_core.files import describe_os_error, made_folder, remove_leftovers
 
 __all__ = ["alone"]
 
 _POLL_SECONDS = 0.1
-_NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +40,7 @@ def alone(folder: Path) -> Iterator[bool]:
         with made_folder(folder.parent):
             file, waited = _locked(path, folder)
             try:
-                _remove_unfinished(folder)
+                remove_leftovers(folder)
                 yield waited
             finally:
                 with suppress(OSError):  # Windows keeps open files
@@ -65,18 +63,11 @@ def _locked(path: Path, folder: Path) -> tuple[BinaryIO, bool]:
             waited = True
             time.sleep(_POLL_SECONDS)
             continue
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:  # some network file systems have none
-                file.close()
-                raise
+        except OSError:
+            file.close()
+            raise
         # Whoever held the lock may have removed the file that we opened.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file, waited
         file.close()
-
-
-def _remove_unfinished(folder: Path) -> None:
-    if folder.is_dir():
-        for left in folder.glob(".nc-*.tmp"):
-            left.unlink(missing_ok=True)

@@ -16,14 +16,13 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_core.deflate import MOST_RATIO
 from nc_core.errors import DataError
 from nc_core.files import describe_os_error
 
 __all__ = ["read_idx", "read_idx_shape"]
 
 _UINT8 = 0x08
-# DEFLATE codes at most 258 bytes in 2 bits: no gzip file grows more than this.
-_MOST_GZIP_RATIO = 1032
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -83,7 +82,7 @@ def _open(path: Path) -> BinaryIO:
 
 def _capacity(path: Path) -> int:
     """Most bytes that a file of this size can hold."""
-    return path.stat().st_size * (_MOST_GZIP_RATIO if _is_gzip(path) else 1)
+    return path.stat().st_size * (MOST_RATIO if _is_gzip(path) else 1)
 
 
 def _read_header(file: BinaryIO, path: Path, rank: int, capacity: int) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ _NUMERIC_KINDS = "biuf"
 # A compressed array cannot be mapped and must fit in memory.
 _MOST_LOADED_BYTES = 4 << 30
 _READ_BYTES = 1 << 20
+_MOST_HEADER_BYTES = 1 << 16
 _MOST_AXES = 64  # NumPy has no arrays of more
 _LOCAL_HEADER = struct.Struct("<26xHH")
 # What zipfile raises for damaged archives, besides its own error.
@@ -181,6 +182,7 @@ def _read_header(file: IO[bytes], label: str) -> _Header:
         version = npy.read_magic(file)
         if version[0] not in (1, 2, 3):
             raise DataError(f"{label}: a NumPy array of unknown format version {version[0]}")
+        _check_header_length(file, label, 2 if version[0] == 1 else 4)
         with warnings.catch_warnings():  # NumPy's advice on files of Python 2
             warnings.simplefilter("ignore", UserWarning)
             if version[0] == 1:
@@ -201,6 +203,14 @@ def _read_header(file: IO[bytes], label: str) -> _Header:
     if 0 in shape:
         raise DataError(f"{label}: an array of shape {shape} has no samples")
     return _Header(shape, fortran, dtype, file.tell())
+
+
+def _check_header_length(file: IO[bytes], label: str, size: int) -> None:
+    """Refuse a header for which NumPy would take memory before it finds it too long."""
+    start = file.tell()
+    if int.from_bytes(file.read(size), "little") > _MOST_HEADER_BYTES:
+        raise DataError(f"{label}: not a NumPy array: its header is too long")
+    file.seek(start)
 
 
 def _map(path: Path, header: _Header, offset: int) -> NDArray[Any]:

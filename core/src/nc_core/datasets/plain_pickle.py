@@ -126,10 +126,12 @@ class _Machine:
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self._room = 0  # bytes that arrays may still take: no more than there are in the file
 
     def run(self, data: bytes) -> Any:
         """The value on the stack when the pickle ends."""
         source = _Bytes(data)
+        self._room = len(data)
         while (code := source.take(1)) != _STOP:
             if code in _VALUES:
                 self._stack.append(_VALUES[code](source))
@@ -203,6 +205,9 @@ class _Machine:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, _Array):
             target.values = _array_of(state)
+            self._room -= target.values.size
+            if self._room < 0:
+                raise _Refused("refused: arrays of more bytes than the file has")
         elif not isinstance(target, _Dtype):
             raise _Refused("refused: a pickle that fills something other than an array")
 

@@ -182,13 +182,20 @@ def _convert(
     with alone(folder) as waited:
         if waited and not force and _is_right(spec):
             return []
+        given = source
         if source is None:
             source = _downloaded(spec, folder, progress)
             splits = _read(spec, source)
         manifest = convert(folder, source.name, splits, converting)
-        for file in spec.files:
-            (folder / file.name).unlink(missing_ok=True)
+        if given is None or not _lies_in(given, folder):
+            for file in spec.files:
+                (folder / file.name).unlink(missing_ok=True)
     return [_right(folder, file) for file in manifest.files]
+
+
+def _lies_in(given: Path, folder: Path) -> bool:
+    """Whether what the user gave is in the dataset's folder, and so not ours to remove."""
+    return given.resolve().is_relative_to(folder.resolve())
 
 
 def _downloaded(spec: DatasetSpec, folder: Path, progress: Progress | None) -> Path:

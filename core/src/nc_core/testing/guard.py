@@ -32,12 +32,14 @@ def nothing_leaks() -> Iterator[None]:
     watched = [*_process(), *_numpy(), *_torch()]
     before = [(what, read(), read, write) for what, read, write in watched]
     threads = set(threading.enumerate())
-    yield
     changed = []
-    for what, old, read, write in before:
-        if not _equal(read(), old):
-            changed.append(what)
-            write(old)
+    try:
+        yield
+    finally:
+        for what, old, read, write in before:
+            if not _equal(read(), old):
+                changed.append(what)
+                write(old)
     changed += [f"thread '{thread.name}'" for thread in _left_running(threads)]
     if changed:
         raise ContractError(
@@ -54,9 +56,11 @@ def random_numbers_kept() -> Iterator[None]:
         for what, read, write in [*_process(), *_numpy(), *_torch()]
         if "random" in what
     ]
-    yield
-    for state, write in kept:
-        write(state)
+    try:
+        yield
+    finally:
+        for state, write in kept:
+            write(state)
 
 
 _Watched = tuple[str, Callable[[], Any], Callable[[Any], None]]

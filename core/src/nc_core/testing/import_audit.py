@@ -15,7 +15,7 @@ from nc_core.testing.fresh import manager_with
 if TYPE_CHECKING:
     import click
 
-__all__ = ["HEAVY", "audit_command", "audit_plugin"]
+__all__ = ["HEAVY", "audit_command", "audit_plugin", "walk_commands"]
 
 HEAVY = frozenset(
     (
@@ -56,7 +56,7 @@ def audit_command(location: str, files: list[str]) -> Iterator[Event]:
     spec = manager_with(files).find(CommandSpec, location)
     before: set[str] = set()
     command = spec.load()
-    for path, child in _walk(command, (spec.name,)):
+    for path, child in walk_commands(command, (spec.name,)):
         output, code = _run(command, [*path[1:], "--help"])
         after = set(_heavy())
         yield {
@@ -75,7 +75,7 @@ def audit_command(location: str, files: list[str]) -> Iterator[Event]:
     yield {"event": "end"}
 
 
-def _walk(
+def walk_commands(
     command: click.Command, path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """A command and all commands below it, with their paths."""
@@ -87,7 +87,7 @@ def _walk(
         for name in command.list_commands(context):
             child = command.get_command(context, name)
             if child is not None:
-                yield from _walk(child, (*path, name))
+                yield from walk_commands(child, (*path, name))
 
 
 def _run(command: click.Command, arguments: list[str]) -> tuple[str, object]:

@@ -67,14 +67,16 @@ def nc_distribution(
 def nc_run(tmp_path: Path) -> Callable[..., Outcome]:
     """A function that runs ``nc`` in a process of its own, with an empty ``NC_DATA``.
 
+    Keywords are further environment variables.
+
     Example:
         >>> def test_it_is_listed(nc_run):
         ...     assert nc_run("list", "models", "--json").exit_code == 0
     """
     from nc_core.testing.command_line import run_nc
 
-    def run(*arguments: object, **settings: str) -> Outcome:
-        return run_nc(*arguments, environment={"NC_DATA": str(tmp_path / "nc-data"), **settings})
+    def run(*arguments: object, **variables: str) -> Outcome:
+        return run_nc(*arguments, environment={"NC_DATA": str(tmp_path / "nc-data"), **variables})
 
     return run
 

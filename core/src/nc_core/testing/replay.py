@@ -48,13 +48,16 @@ def replay_dataset(
     yield {"event": "read", "sha256": [digest_item(dataset[index]) for index in indices]}
 
 
-def replay_coder(location: str, words: list[int], lanes: int, files: list[str]) -> Iterator[Event]:
+def replay_coder(
+    location: str, words: list[int], lanes: int, max_precision: int, files: list[str]
+) -> Iterator[Event]:
     """Pop what the contract of a coder pushed."""
     from nc_core.ans.message import Message
     from nc_core.models import load_coder
     from nc_core.testing.coder_cases import coder_cases
 
-    case = next(case for case in coder_cases(28) if case.symbols.shape[1] == lanes)
+    cases = coder_cases(max_precision)
+    case = next(case for case in cases if case.symbols.shape[1] == lanes)
     message = Message.from_words(np.array(words, np.uint32), lanes)
     popped = load_coder(location, manager_with(files)).pop(message, case.distribution)
     yield {"event": "popped", "sha256": digest_arrays([np.asarray(popped, np.int64)])}

@@ -201,7 +201,12 @@ def a_fresh_process_reads_its_words(subject: CoderSubject) -> None:
     report = run_afresh(
         replay_coder,
         subject.manager,
-        {"location": subject.location, "words": message.to_words().tolist(), "lanes": 3},
+        {
+            "location": subject.location,
+            "words": message.to_words().tolist(),
+            "lanes": 3,
+            "max_precision": subject.spec.max_precision,
+        },
         seconds=_SECONDS,
     )
     found = report.event("popped", "pop symbols that were pushed here")["sha256"]

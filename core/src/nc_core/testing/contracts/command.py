@@ -14,7 +14,7 @@ from nc_core.plugins import PluginManager
 from nc_core.specs import CommandSpec
 from nc_core.testing.contract import Subject, require
 from nc_core.testing.fresh import Report, run_afresh
-from nc_core.testing.import_audit import audit_command
+from nc_core.testing.import_audit import audit_command, walk_commands
 
 if TYPE_CHECKING:
     import click
@@ -60,18 +60,8 @@ class CommandSubject(Subject):
 
     def walk(self) -> Iterator[tuple[str, click.Command]]:
         """Every command with its path, the paper's own first."""
-        import click
-
-        waiting: list[tuple[str, click.Command]] = [(self.spec.name, self.command)]
-        while waiting:
-            path, command = waiting.pop(0)
-            yield path, command
-            if isinstance(command, click.Group):
-                context = click.Context(command)
-                for name in command.list_commands(context):
-                    child = command.get_command(context, name)
-                    if child is not None:
-                        waiting.append((f"{path} {name}", child))
+        for path, command in walk_commands(self.command, (self.spec.name,)):
+            yield " ".join(path), command
 
 
 def it_is_a_click_command(command: CommandSubject) -> None:
