@@ -60,8 +60,8 @@ def test_the_version_is_that_of_the_distribution() -> None:
 def test_both_console_scripts_start_the_same_program() -> None:
     scripts = importlib.metadata.distribution("nc-cli").entry_points.select(group="console_scripts")
     assert {script.name: script.value for script in scripts} == {
-        "nc": "nc_cli.app:main",
-        "nctool": "nc_cli.app:main",
+        "nc": "nc_cli.entry:main",
+        "nctool": "nc_cli.entry:main",
     }
 
 
@@ -142,3 +142,20 @@ def complete(words: str, position: int, instruction: str = "bash_complete") -> s
     )
     assert done.stderr == "" or instruction == "bash_source"
     return done.stdout.strip()
+
+
+def test_an_interruption_of_the_first_imports_is_one_line() -> None:
+    program = (
+        "import sys, builtins\n"
+        "real = builtins.__import__\n"
+        "def stop(name, *rest):\n"
+        "    if name == 'nc_cli.app': raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "from nc_cli.entry import main\n"
+        "builtins.__import__ = stop\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "nc: interrupted\n")
