@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from nc_core.errors import ExitCode
+from nc_core.runs import RunDirectory
 
 FEW = ("--codec", "png", "--codec", "gzip")
 
@@ -195,3 +196,81 @@ def test_an_interruption_leaves_nothing_behind(
 def test_help_ends_with_an_example(nc: Any) -> None:
     page = nc("compare", "--help").stdout
     assert page.strip().splitlines()[-1].lstrip().startswith("nc compare")
+
+
+def packed(nc: Any, photo: Path, folder: Path) -> tuple[Path, Path]:
+    """A compressed file, and the rate record that making it printed."""
+    out, record = folder / "photo.ncz", folder / "rate.json"
+    record.write_text(nc("compress", photo, "-o", out, "--json").stdout)
+    return out, record
+
+
+def trained(folder: Path) -> Path:
+    with RunDirectory.create(folder / "run", {"width": 2}) as run:
+        for step, bound in ((10, 2.5), (20, 2.25), (30, 2.375)):
+            run.log({"step": step, "phase": "evaluate", "elbo": bound})
+            run.log({"step": step, "seconds_per_step": 0.5}, name="timing")
+    return folder / "run"
+
+
+def test_files_runs_and_records_are_put_side_by_side(nc: Any, photo: Path, tmp_path: Path) -> None:
+    file, record = packed(nc, photo, tmp_path)
+    run = trained(tmp_path)
+    document = nc("compare", file, record, run, "--json").json()
+    assert document["schema"] == "nc.outcomes/1"
+    of_file, of_record, of_run = document["rows"]
+    assert [row["kind"] for row in document["rows"]] == ["file", "record", "run"]
+    assert of_file["total_bytes"] == of_record["total_bytes"] == file.stat().st_size
+    assert of_file["model"] == "predictive"
+    assert of_file["encode_seconds"] is None
+    assert of_record["encode_seconds"] > 0
+    assert (of_run["steps"], of_run["seconds_per_step"]) == (30, 0.5)
+    assert (of_run["evaluated"], of_run["value"]) == ("elbo/evaluate", 2.25)
+    shown = nc("compare", file, run).stdout
+    assert "predictive" in shown
+    assert "elbo/evaluate" in shown
+
+
+def test_a_run_shows_the_rate_records_among_its_results(
+    nc: Any, photo: Path, tmp_path: Path
+) -> None:
+    _, record = packed(nc, photo, tmp_path)
+    rate = json.loads(record.read_text())
+    with RunDirectory.create(tmp_path / "run", {}) as run:
+        run.save_result("files", [{"order": order, "rate": rate} for order in ("a", "b")])
+    rows = nc("compare", tmp_path / "run", "--json").json()["rows"]
+    assert [row["order"] for row in rows] == ["a", "b"]
+    assert {row["bits_per_dim"] for row in rows} == {rate["bits_per_dim"]}
+    assert len({row["name"] for row in rows}) == 2
+
+
+def test_what_is_side_by_side_is_kept_as_table_and_figure(
+    nc: Any, photo: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    file, record = packed(nc, photo, tmp_path)
+    out = tmp_path / "out"
+    assert nc("compare", file, record, "-o", out).exit_code == ExitCode.DONE
+    assert names(out) == ["compare.csv", "compare.json", "compare.png"]
+    with (out / "compare.csv").open(newline="") as table:
+        assert [row["kind"] for row in csv.DictReader(table)] == ["file", "record"]
+    assert nc("compare", file, "-o", out).exit_code == ExitCode.DATA
+    assert nc("compare", file, "--plot", tmp_path / "x.svg").exit_code == ExitCode.DONE
+    assert b"<svg" in (tmp_path / "x.svg").read_bytes()
+
+
+def test_what_cannot_be_put_side_by_side_is_said(nc: Any, photo: Path, tmp_path: Path) -> None:
+    file, _ = packed(nc, photo, tmp_path)
+    mixed = nc("compare", file, photo)
+    assert mixed.exit_code == ExitCode.USAGE
+    assert "compare either images, or compressed files and runs" in mixed.stderr
+    (tmp_path / "other.json").write_text("[1, 2]")
+    nothing = nc("compare", tmp_path / "other.json")
+    assert nothing.exit_code == ExitCode.DATA
+    assert "holds no rate record" in nothing.stderr
+    (tmp_path / "bad.ncz").write_bytes(file.read_bytes()[:40])
+    assert nc("compare", tmp_path / "bad.ncz").exit_code == ExitCode.CORRUPT
+    assert nc("compare", tmp_path / "no.ncz").exit_code == ExitCode.DATA
+    with RunDirectory.create(tmp_path / "empty", {}):
+        pass
+    assert "without metrics" in nc("compare", tmp_path / "empty").stderr

@@ -374,6 +374,36 @@ def test_beta_binomial_costs_what_its_probabilities_say():
     assert (pmf * distribution.bits(symbols)).sum() == pytest.approx(entropy, rel=1e-4)
 
 
+def beta_binomial_weights(a, b, trials, bits):
+    """The ratio recurrence step by step, in one number after the other; int64, (n, trials + 1)."""
+    n = float(trials)
+    mantissa, exponent = np.full(a.shape, 0.5), np.ones(a.shape, np.int64)
+    mantissas, exponents = [mantissa], [exponent]
+    for k in range(trials):
+        product = mantissa * ((n - k) * (k + a)) / ((k + 1.0) * (n - k - 1.0 + b))
+        mantissa, shift = np.frexp(product)
+        exponent = exponent + shift
+        mantissas.append(mantissa)
+        exponents.append(exponent)
+    relative = np.maximum(np.array(exponents) - np.max(exponents, axis=0), -1000)
+    return np.rint(np.ldexp(mantissas, relative + bits)).astype(np.int64).T
+
+
+@pytest.mark.parametrize("precision", [12, 24, 28])
+@pytest.mark.parametrize("trials", [1, 7, 8, 9, 255, 4000])
+def test_compiled_tables_of_beta_binomials_are_those_of_the_recurrence(trials, precision):
+    generator = np.random.default_rng(trials)
+    alpha, beta = generator.integers(0, 3072, (2, 37, 1))
+    alpha[:4, 0], beta[:4, 0] = [0, 3071, 0, 3071], [0, 3071, 3071, 0]
+    size = trials + 1
+    a, b = concentration_value(alpha[:, 0]), concentration_value(beta[:, 0])
+    weights = beta_binomial_weights(a, b, trials, 62 - precision - size.bit_length())
+    sums = np.pad(np.cumsum(weights, axis=1), ((0, 0), (1, 0)))
+    starts = sums * ((1 << precision) - size) // sums[:, -1:] + np.arange(size + 1)
+    tables = BetaBinomial(alpha, beta, trials, precision).kernel_arguments()[0]
+    assert np.array_equal(tables, starts.ravel())
+
+
 def test_impossible_symbols_cost_infinitely_many_bits():
     distribution = Categorical(np.array([0, 8]), (1, 2))
     assert distribution.bits(np.array([[0, 1]])).tolist() == [[math.inf, 0.0]]

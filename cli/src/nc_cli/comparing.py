@@ -17,6 +17,8 @@ from nc_core.comparison import COLUMNS, Comparison
 from nc_core.datasets.items import file_stem
 from nc_core.errors import DataError, MissingDependencyError, UsageError
 from nc_core.files import atomic_write, describe_os_error
+from nc_core.outcomes import COLUMNS as OUTCOME_COLUMNS
+from nc_core.outcomes import OUTCOMES_SCHEMA, Outcome, draw_outcomes
 from nc_core.plots import check_suffix, draw_comparison, save_figure, write_csv
 from nc_core.sources import DatasetSource, FileSource, Source, expand_inputs
 
@@ -24,7 +26,14 @@ if TYPE_CHECKING:
     from nc_core.plugins import PluginManager
     from nc_core.protocols import LosslessModel
 
-__all__ = ["FigureFile", "OutputFolder", "Subject", "find_models", "find_subject"]
+__all__ = [
+    "FigureFile",
+    "OutcomeFiles",
+    "OutputFolder",
+    "Subject",
+    "find_models",
+    "find_subject",
+]
 
 _SAMPLE = "grace_hopper.jpg"
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -208,18 +217,53 @@ class FigureFile:
     """
 
     def __init__(self, path: Path, force: bool) -> None:
-        check_suffix(path)
-        _refuse_existing(path, force)
-        _refuse_existing(path.with_suffix(".csv"), force)
-        if importlib.util.find_spec("matplotlib") is None:
-            raise MissingDependencyError(
-                "figures need matplotlib, which is not installed", "pip install 'nc-core[plots]'"
-            )
+        _check_figure(path, force)
         self._path = path
 
     def draw(self, comparison: Comparison) -> None:
         """Draw and save, with the data beside it."""
         save_figure(draw_comparison(comparison), self._path, COLUMNS, comparison.table())
+
+
+class OutcomeFiles:
+    """Where the table and the figure of finished files and runs go.
+
+    Args:
+        folder: for ``compare.csv``, ``.json`` and ``.png``; None for none of them.
+        plot: for a figure alone, with its data beside it; None for none.
+        force: replace existing files.
+
+    Raises:
+        UsageError, DataError, MissingDependencyError: as :class:`FigureFile`.
+    """
+
+    def __init__(self, folder: Path | None, plot: Path | None, force: bool) -> None:
+        self._folder = folder
+        self._figures = [plot] if plot is not None else []
+        self.paths = list(self._figures)
+        if folder is not None:
+            self._figures.append(folder / "compare.png")
+            self.paths += [folder / f"compare.{ending}" for ending in ("png", "csv", "json")]
+            _refuse_existing(folder / "compare.json", force)
+        for path in self._figures:
+            _check_figure(path, force)
+
+    def write(self, rows: Sequence[Outcome]) -> None:
+        """Write all of them.
+
+        Raises:
+            DataError: a figure is wanted, and no row has a rate.
+        """
+        if self._figures and all(row.bits_per_dim is None for row in rows):
+            raise DataError("none of these has a rate: there is nothing to draw")
+        table = [row.cells() for row in rows]
+        for path in self._figures:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_figure(draw_outcomes(rows), path, OUTCOME_COLUMNS, table)
+        if self._folder is not None:
+            document = {"schema": OUTCOMES_SCHEMA, "rows": [row.to_json() for row in rows]}
+            with atomic_write(self._folder / "compare.json") as file:
+                file.write(json.dumps(document, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def _decode(container: Path, folder: Path, plugins: PluginManager) -> None:
@@ -243,6 +287,17 @@ def _sample_photograph() -> Path:
 def _is_jpeg(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(3) == _JPEG_MAGIC
+
+
+def _check_figure(path: Path, force: bool) -> None:
+    """Notice before the work what would prevent a figure."""
+    check_suffix(path)
+    _refuse_existing(path, force)
+    _refuse_existing(path.with_suffix(".csv"), force)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingDependencyError(
+            "figures need matplotlib, which is not installed", "pip install 'nc-core[plots]'"
+        )
 
 
 def _refuse_existing(path: Path, force: bool) -> None:

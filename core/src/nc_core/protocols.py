@@ -123,6 +123,7 @@ class Block:
         max_pixels: most pixels of a chunk, which holds as many blocks as fit. Where the sides are
             free, it is the largest height x width that is coded at once; larger items are tiled.
         dtypes: NumPy dtype names of the samples.
+        largest: the largest sample that the model codes; None: whatever the dtype holds.
     """
 
     channels: tuple[int, ...]
@@ -130,6 +131,7 @@ class Block:
     width: int | None
     max_pixels: int
     dtypes: tuple[str, ...] = ("uint8",)
+    largest: int | None = None
 
 
 @runtime_checkable

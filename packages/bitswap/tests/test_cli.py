@@ -124,7 +124,7 @@ def test_checkpoints_are_imported(images: Path, tmp_path: Path) -> None:
     torch.save(model.state_dict(), checkpoint)
     arguments: list[Any] = ["import-checkpoint", checkpoint, "-o", out, "--bits", "4",
                             "--dataset", f"npy:{images}"]  # fmt: skip
-    assert "2 levels" in lines(run(*map(str, arguments)))
+    assert "nz 2, width 4" in lines(run(*map(str, arguments)))
     result = run("evaluate", "--model", str(out), "--dataset", f"npy:{images}", "--limit", "2")
     assert "exact_elbo" in lines(result)
 

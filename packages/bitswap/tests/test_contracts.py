@@ -13,6 +13,10 @@ class TestDigits(ModelContract):
     name = "bitswap-mnist"
 
 
+class TestBinaryDigits(ModelContract):
+    name = "bbans-mnist-binary"
+
+
 class TestPhotographs(ModelContract):
     name = "bitswap-photo"
 

@@ -12,8 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nc_bitswap.discretization import POSITION_BITS
-from nc_bitswap.importers import architecture_of, import_bins, import_checkpoint
+from nc_bitswap.discretization import POSITION_BITS, uniform_edges
+from nc_bitswap.importers import (
+    architecture_of,
+    data_of,
+    describe,
+    import_bins,
+    import_checkpoint,
+)
 from nc_bitswap.model import Architecture, HierarchicalVAE
 from nc_core.errors import DataError
 
@@ -77,21 +83,57 @@ def test_other_files_are_refused_and_run_no_code(tmp_path: Path, content: bytes)
 def test_other_dictionaries_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "nz2"
     torch.save({"weight": torch.zeros(2, 2)}, path)
-    with pytest.raises(DataError, match="not a Bit-Swap checkpoint"):
+    with pytest.raises(DataError, match="not a checkpoint of Bit-Swap"):
         import_checkpoint(path)
     torch.save([1, 2], path)
     with pytest.raises(DataError, match="state_dict"):
         import_checkpoint(path)
 
 
-def test_original_bins_become_tables(tmp_path: Path) -> None:
-    edges = torch.linspace(-3, 3, 15, dtype=torch.float64).expand(2, 4, 15).clone()
-    centres = torch.linspace(-3.2, 3.2, 16, dtype=torch.float64).expand(2, 4, 16).clone()
-    torch.save(edges, tmp_path / "zendpoints4.pt")
-    torch.save(centres, tmp_path / "zcentres4.pt")
-    bins = import_bins(tmp_path / "zendpoints4.pt", tmp_path / "zcentres4.pt")
+def save_bins(folder: Path, edges: Any, centres: Any) -> tuple[Path, Path]:
+    paths = folder / "nz_zendpoints4.pt", folder / "nz_zcentres4.pt"
+    for path, table in zip(paths, (edges, centres), strict=True):
+        torch.save(torch.as_tensor(np.ascontiguousarray(table)), path)
+    return paths
+
+
+def test_original_bins_of_equal_width_become_two_numbers(tmp_path: Path) -> None:
+    low = np.random.default_rng(0).uniform(-9, -3, 4)
+    edges, centres = uniform_edges(low, low + 11, 4)
+    shape = Architecture(1, 4, 4)
+    paths = save_bins(tmp_path, np.stack([edges] * 2), np.stack([centres] * 2))
+    bins = import_bins(*paths, shape)
     assert (bins.levels, bins.bits, bins.dims) == (2, 4, 4)
+    assert sorted(bins.lower) == ["offset", "step"]
+    for symbol in (0, 7, 15):
+        values = bins.values(1, np.full((1, 4), symbol))
+        np.testing.assert_allclose(values[0], centres[:, symbol], atol=16 * 2.0**-POSITION_BITS)
+
+
+def test_other_original_bins_become_tables(tmp_path: Path) -> None:
+    edges = np.sort(np.random.default_rng(0).normal(0, 3, (2, 4, 15)))
+    centres = np.concatenate([edges[..., :1] - 1, edges], axis=-1) + 0.1
+    bins = import_bins(*save_bins(tmp_path, edges, centres), Architecture(1, 4, 4))
     values = bins.values(1, np.full((1, 4), 15))
-    np.testing.assert_allclose(values, 3.2, atol=2.0**-POSITION_BITS)
-    with pytest.raises(DataError, match="not the bins"):
-        import_bins(tmp_path / "zcentres4.pt", tmp_path / "zendpoints4.pt")
+    np.testing.assert_allclose(values[0], centres[0, :, 15], atol=2.0**-POSITION_BITS)
+
+
+def test_bins_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    edges, centres = save_bins(tmp_path, np.zeros((2, 4, 15)), np.zeros((2, 4, 16)))
+    with pytest.raises(DataError, match="not the bins of one model"):
+        import_bins(centres, edges, Architecture(1, 4, 4))
+    with pytest.raises(DataError, match="bins of 2 levels of 4 latents; the checkpoint has 4 of 4"):
+        import_bins(edges, centres, Architecture(1, 4, 4, levels=4))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "data"),
+    [
+        (Architecture(levels=8, hidden=61), "MNIST, nz 8, width 61", "mnist:train"),
+        (Architecture(3, hidden=255), "CIFAR-10 or ImageNet 32x32, nz 2", "cifar10:train"),
+        (Architecture(3, conditional_scale=True), "ImageNet crop, nz 2", None),
+    ],
+)
+def test_the_kind_of_model_is_told(shape: Architecture, kind: str, data: str | None) -> None:
+    assert describe(shape).startswith(kind)
+    assert data_of(shape)[0] == data

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nc_cli import options
-from nc_cli.console import format_table, print_heading, print_json, print_text
+from nc_cli.console import format_table, print_heading, print_json, print_table, print_text
 from nc_cli.progress import Advance, progress
 from nc_cli.session import current_session
-from nc_core.errors import InterruptedWorkError
+from nc_core.errors import InterruptedWorkError, UsageError
 
 if TYPE_CHECKING:
     from nc_cli.comparing import Subject
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+# What a terminal has room for; JSON and CSV hold all.
+_OUTCOME_TITLES = {
+    "name": "what", "model": "model", "order": "order", "items": "items", "total_bytes": "bytes",
+    "bits_per_dim": "bits/dim", "bound_bits_per_dim": "bound", "bits_per_dim_marginal": "marginal",
+    "initial_bits": "initial bits", "encode_seconds": "encode", "decode_seconds": "decode",
+    "peak_memory_bytes": "memory, bytes", "steps": "steps", "seconds_per_step": "s/step",
+    "evaluated": "minimised", "value": "best",
+}  # fmt: skip
 _COLOURS = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
 
 
@@ -30,6 +38,7 @@ _COLOURS = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
         "nc compare                               # a sample photograph",
         "nc compare photo.png -o comparison       # keeps the file, a table and a figure",
         "nc compare --dataset mnist:test --limit 1000 --codec png --codec webp",
+        "nc compare a.ncz b.ncz runs/digits --plot rates.svg",
     ),
 )
 @options.inputs()
@@ -83,7 +92,15 @@ def command(
     matplotlib. Every codec really codes, everything is decoded and compared, and the sizes are
     those of complete files: of one file per image for image codecs, of one stream of all raw
     samples for gzip and its like. All use one thread.
+
+    INPUTs that are .ncz files, run directories or what --json printed are put side by side
+    instead, with the rates and times that they hold: nothing is coded.
     """
+    from nc_core.outcomes import is_outcome
+
+    if any(is_outcome(path) for path in inputs):
+        _compare_outcomes(inputs, dataset, out, plot, force, as_json)
+        return
     from nc_cli.comparing import FigureFile, OutputFolder, find_models, find_subject
     from nc_core.comparison import compare
     from nc_core.evaluators.codecs import find_codecs
@@ -114,6 +131,51 @@ def command(
         print_json(comparison.to_json())
     else:
         _print_comparison(subject, comparison, out, plot)
+
+
+def _compare_outcomes(
+    paths: tuple[Path, ...],
+    dataset: str | None,
+    out: Path | None,
+    plot: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Put side by side what files and runs hold."""
+    from nc_cli.comparing import OutcomeFiles
+    from nc_core.outcomes import OUTCOMES_SCHEMA, is_outcome, read_outcomes
+
+    images = [path for path in paths if not is_outcome(path)]
+    if images or dataset is not None:
+        raise UsageError(
+            f"{images[0] if images else '--dataset'} is neither a .ncz file nor a run directory",
+            "compare either images, or compressed files and runs",
+        )
+    files = OutcomeFiles(out, plot, force)
+    rows = [row for path in paths for row in read_outcomes(path)]
+    files.write(rows)
+    if as_json:
+        print_json({"schema": OUTCOMES_SCHEMA, "rows": [row.to_json() for row in rows]})
+        return
+    shown = [
+        name for name in _OUTCOME_TITLES if any(row.to_json()[name] is not None for row in rows)
+    ]
+    print_table(
+        [[_cell(name, row.to_json()[name]) for name in shown] for row in rows],
+        [_OUTCOME_TITLES[name] for name in shown],
+    )
+    for path in files.paths:
+        print_text(f"wrote {path}")
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name.endswith("seconds") and value is not None:
+        from nc_core.plots import format_seconds
+
+        return format_seconds(value)
+    if name in ("initial_bits", "total_bytes", "peak_memory_bytes") and value is not None:
+        return f"{value:,.0f}"
+    return round(value, 4) if isinstance(value, float) else value
 
 
 @contextmanager

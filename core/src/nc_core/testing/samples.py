@@ -36,14 +36,14 @@ def block_cases(block: Block) -> Iterator[BlockCase]:
     height, width = _sides(block)
     odd = (max(1, height - 5), max(1, width - 4))
     for dtype in block.dtypes:
-        top = np.iinfo(dtype).max
+        top = _largest(block, dtype)
         for channels in block.channels:
 
             def noise(
                 count: int, sides: tuple[int, int], of: int = channels, kind: str = dtype
             ) -> NDArray[Any]:
                 shape = (count, of, *sides)
-                return generator.integers(0, np.iinfo(kind).max, shape, kind, endpoint=True)
+                return generator.integers(0, _largest(block, kind), shape, kind, endpoint=True)
 
             yield BlockCase("random", noise(1, odd))
             if channels != block.channels[-1]:
@@ -58,13 +58,13 @@ def block_cases(block: Block) -> Iterator[BlockCase]:
             stripes = np.zeros(full, dtype)
             stripes[..., ::2] = top
             yield BlockCase("stripes of both extremes", stripes)
-            yield BlockCase("smooth", _smooth(full, dtype))
+            yield BlockCase("smooth", _smooth(full, dtype, top))
 
 
 def sample_array(count: int) -> NDArray[np.uint8]:
     """Small grey images, smooth with some noise; uint8, (count, 16, 19)."""
     noise = np.random.default_rng(1).integers(0, 8, (count, 16, 19), np.uint8)
-    return np.asarray(_smooth((count, 1, 16, 19), "uint8")[:, 0] // 2 + noise, np.uint8)
+    return np.asarray(_smooth((count, 1, 16, 19), "uint8", 255)[:, 0] // 2 + noise, np.uint8)
 
 
 def sample_images(block: Block) -> list[NDArray[Any]]:
@@ -75,10 +75,11 @@ def sample_images(block: Block) -> list[NDArray[Any]]:
     if height * width < _MOST_PIXELS and (block.height or block.width):
         shapes.append((height + 3, width + 2))
     channels, dtype = block.channels[-1], block.dtypes[0]
+    top = _largest(block, dtype)
     images = []
     for rows, columns in shapes:
-        smooth = _smooth((1, channels, rows, columns), dtype)[0] // 2
-        planes = smooth + generator.integers(0, 9, smooth.shape, dtype)
+        smooth = _smooth((1, channels, rows, columns), dtype, top)[0] // 2
+        planes = smooth + generator.integers(0, min(9, top - top // 2 + 1), smooth.shape, dtype)
         images.append(planes[0] if channels == 1 else planes.transpose(1, 2, 0))
     return images
 
@@ -112,8 +113,13 @@ def _sides(block: Block) -> tuple[int, int]:
     return height, width
 
 
-def _smooth(shape: tuple[int, int, int, int], dtype: str) -> NDArray[Any]:
-    """Slow waves, another one in every block and channel."""
+def _largest(block: Block, dtype: str) -> int:
+    """The largest sample that a model codes."""
+    return int(np.iinfo(dtype).max) if block.largest is None else block.largest
+
+
+def _smooth(shape: tuple[int, int, int, int], dtype: str, top: int) -> NDArray[Any]:
+    """Slow waves from 0 to ``top``, another one in every block and channel."""
     block, channel, row, column = np.ogrid[tuple(map(slice, shape))]
     wave = np.sin((row + 2 * block) / 5 + channel) + np.cos((column - block) / 7 - channel)
-    return np.asarray((wave + 2) / 4 * np.iinfo(dtype).max, dtype)
+    return np.asarray((wave + 2) / 4 * top, dtype)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from nc_bitswap.discretization import LatentBins
 from nc_bitswap.model import HierarchicalVAE
-from nc_core.ans.distributions import DiscretizedLogistic, PixelBins, Uniform
+from nc_core.ans.distributions import Bins, DiscretizedLogistic, PixelBins, Uniform
 from nc_core.protocols import Distribution
 
-__all__ = ["BlockChain", "Frame", "Padding"]
+__all__ = ["BlockChain", "Frame", "Padding", "latents_given", "pixels_given"]
 
 Padding = Literal["zero", "edge"]
 
@@ -100,32 +100,16 @@ class BlockChain:
         with torch.no_grad():
             means, scales = self._networks.likelihood(level, self._latents(level + 1, above))
         if level:
-            return self._latent_logistic(level, means, scales, None)
-        scales = scales.expand_as(means)
-        return DiscretizedLogistic(
-            _column(self._frame.crop(means.numpy())),
-            _column(self._frame.crop(scales.numpy())),
-            _PIXELS,
-            precision=_PIXEL_PRECISION,
-        )
+            return latents_given(means, scales, self._bins.distribution_bins(level, self._count))
+        return pixels_given(means, scales.expand_as(means), self._frame)
 
     def posterior(self, level: int, below: NDArray[Any]) -> Distribution:
         """q(z_level | z_{level-1} = below)."""
         with torch.no_grad():
             values = self._images(below) if level == 1 else self._latents(level - 1, below)
             means, scales = self._networks.posterior(level, values)
-        return self._latent_logistic(level, means, scales, _WINDOW)
-
-    def _latent_logistic(
-        self, level: int, means: torch.Tensor, scales: torch.Tensor, window: int | None
-    ) -> DiscretizedLogistic:
-        return DiscretizedLogistic(
-            _column(means.numpy()),
-            _column(scales.numpy()),
-            self._bins.distribution_bins(level, self._count),
-            precision=_LATENT_PRECISION,
-            window=window,
-        )
+        bins = self._bins.distribution_bins(level, self._count)
+        return latents_given(means, scales, bins, drawn=True)
 
     def _images(self, column: NDArray[Any]) -> torch.Tensor:
         channels, height, width = self._frame.image[0], self._frame.height, self._frame.width
@@ -135,6 +119,36 @@ class BlockChain:
     def _latents(self, level: int, column: NDArray[Any]) -> torch.Tensor:
         values = self._bins.values(level, column.reshape(self._count, -1))
         return torch.from_numpy(values.reshape(self._latent))
+
+
+def pixels_given(means: torch.Tensor, scales: torch.Tensor, frame: Frame) -> DiscretizedLogistic:
+    """p(x | z_1) from integers of the networks, (..., C, H, W), as a column of pixels."""
+    return DiscretizedLogistic(
+        _column(frame.crop(means.numpy())),
+        _column(frame.crop(scales.numpy())),
+        _PIXELS,
+        precision=_PIXEL_PRECISION,
+    )
+
+
+def latents_given(
+    means: torch.Tensor, scales: torch.Tensor, bins: Bins, *, drawn: bool = False
+) -> DiscretizedLogistic:
+    """Latents from integers of the networks, as a column.
+
+    Args:
+        means: integers, of any shape.
+        scales: of the same.
+        bins: of a column of as many latents.
+        drawn: it is a posterior, which symbols are only drawn from.
+    """
+    return DiscretizedLogistic(
+        _column(means.numpy()),
+        _column(scales.numpy()),
+        bins,
+        precision=_LATENT_PRECISION,
+        window=_WINDOW if drawn else None,
+    )
 
 
 def _column(array: NDArray[Any]) -> NDArray[Any]:

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from nc_bitswap.commands.benchmark import benchmark
+from nc_bitswap.commands.benchmark_images import benchmark_images
+from nc_bitswap.commands.experiment import experiment
+from nc_bitswap.commands.import_checkpoint import import_checkpoint
+from nc_bitswap.commands.legacy import legacy
+from nc_bitswap.commands.options import (
+    example,
+    force_option,
+    json_option,
+    limit_option,
+    model_option,
+    plugins_of,
+    seed_option,
+)
+from nc_bitswap.commands.plot import plot
+from nc_bitswap.commands.prepare import prepare
 from nc_bitswap.console import described, print_json, print_measurements, progress
-
-if TYPE_CHECKING:
-    from nc_core.plugins import PluginManager
 
 __all__ = ["bitswap"]
 
-DIGIT_MODEL = "bitswap-mnist"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -32,31 +44,6 @@ def bitswap() -> None:
     """
 
 
-def _example(line: str) -> str:
-    return f"\b\nExample:\n  {line}"
-
-
-def _model_option(help_text: str) -> Callable[[_Command], _Command]:
-    return click.option(
-        "--model",
-        default=DIGIT_MODEL,
-        show_default=True,
-        metavar="NAME",
-        help=f"{help_text}: a registered name, a model file or a run directory.",
-    )
-
-
-_json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
-)
-_force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
-_seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-    help="Seed of every random choice.",
-)  # fmt: skip
-_limit_option = click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N images."
-)
 _recipe_options = (
     click.option(
         "--recipe", metavar="NAME", default="mnist-nz2-tiny", show_default=True,
@@ -75,7 +62,7 @@ def _recipes(command: _Command) -> _Command:
     return command
 
 
-@bitswap.command(epilog=_example("nc run bitswap train --recipe mnist-nz2-tiny --out runs/digits"))
+@bitswap.command(epilog=example("nc run bitswap train --recipe mnist-nz2-tiny --out runs/digits"))
 @_recipes
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="DIR", show_default="runs/RECIPE",
@@ -91,7 +78,7 @@ def _recipes(command: _Command) -> _Command:
               type=click.Choice(["tensorboard", "wandb"]),
               help="Report to this one as well; may be repeated.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run that is in the directory.")
-@_force_option
+@force_option
 @click.pass_context
 def train(
     context: click.Context,
@@ -105,7 +92,7 @@ def train(
     resume: bool,
     force: bool,
 ) -> None:
-    """Train a model: of the paper's family, or with the recipe 'photo' that of photographs.
+    """Train a model: of the paper's family, that of photographs ('photo'), or a VAE of BB-ANS.
 
     The run directory holds a model file from the first evaluation on; give the directory to
     --model to compress with it.
@@ -115,7 +102,7 @@ def train(
     from nc_core.training import Hardware
 
     config = load_recipe(recipe, settings)
-    run_training = training_of(config, _plugins(context))
+    run_training = training_of(config, plugins_of(context))
     path = out or Path("runs", Path(recipe).stem)
     with RunDirectory.create(
         path,
@@ -133,13 +120,13 @@ def train(
     click.echo(f"{path}: {result.step} steps{best}")
 
 
-@bitswap.command(epilog=_example("nc run bitswap evaluate --dataset mnist:test --limit 1000"))
-@_model_option("Model to evaluate")
+@bitswap.command(epilog=example("nc run bitswap evaluate --dataset mnist:test --limit 1000"))
+@model_option("Model to evaluate")
 @click.option("--dataset", default="mnist:test", show_default=True, metavar="NAME[:SPLIT]",
               help="Images to evaluate on.")  # fmt: skip
-@_limit_option
-@_seed_option
-@_json_option
+@limit_option
+@seed_option
+@json_option
 @click.pass_context
 def evaluate(
     context: click.Context, model: str, dataset: str, limit: int | None, seed: int, as_json: bool
@@ -147,107 +134,27 @@ def evaluate(
     """Bounds of a model on a dataset, in bits per dimension of its (padded) images.
 
     'elbo' and its terms are of the real-valued model, 'exact_elbo' is of the integer networks that
-    files are coded with. 'nc eval rate' measures files.
+    files are coded with. 'mean_latent_loss', of the VAEs of BB-ANS, is what the original printed as
+    test loss: the latent is the posterior's mean, so it is no bound. 'nc eval rate' measures files.
     """
-    from nc_bitswap.data import ModelImages
-    from nc_bitswap.evaluate import evaluate_bounds
-    from nc_bitswap.release import float_model, load
+    from nc_bitswap.families import bounds_of
     from nc_core.datasets.opening import open_dataset
     from nc_core.models import find_model_file
 
-    plugins = _plugins(context)
+    plugins = plugins_of(context)
     _, file = find_model_file(model, plugins)
-    codec = _bitswap_codec(load(file))
-    networks = float_model(file) if file.extras() else None
-    images = ModelImages(open_dataset(dataset, plugins), codec.image_shape, codec.padding)
-    count = len(images) if limit is None else min(limit, len(images))
-    measured = evaluate_bounds(networks, codec, images.first(count), seed=seed)
+    measured = bounds_of(file, open_dataset(dataset, plugins), limit, seed)
     print_measurements(measured, as_json)
 
 
-@bitswap.command(epilog=_example("nc run bitswap plot runs/digits -o terms.svg"))
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path, exists=True))
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True,
-              metavar="FILE.svg|png", help="Figure to write; its data go beside it.")  # fmt: skip
-def plot(run: Path, out: Path) -> None:
-    """Stacked terms of the bound over a training run."""
-    from nc_bitswap.plots import plot_terms
-    from nc_core.runs import RunDirectory
-
-    plot_terms(RunDirectory.open(run).metrics(), out)
-    click.echo(str(out))
-
-
-@bitswap.command(
-    "import-checkpoint",
-    epilog=_example("nc run bitswap import-checkpoint params/mnist/nz8 -o mnist-nz8.safetensors"),
-)
-@click.argument("checkpoint", metavar="CHECKPOINT", type=click.Path(path_type=Path, exists=True))
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True,
-              metavar="FILE.safetensors", help="Model file to write.")  # fmt: skip
-@click.option("--dataset", default="mnist:train", show_default=True, metavar="NAME[:SPLIT]",
-              help="Images to calibrate on, and to derive bins from.")  # fmt: skip
-@click.option("--bins", nargs=2, type=click.Path(path_type=Path, exists=True),
-              metavar="ENDPOINTS CENTRES", help="The original's two bin files.")  # fmt: skip
-@click.option("--bits", type=click.IntRange(4, 12), default=10, show_default=True, metavar="N",
-              help="log2 of the bins of a latent, where they are derived.")  # fmt: skip
-@click.option("--padding", type=click.Choice(["zero", "edge"]), default="zero", show_default=True,
-              help="What surrounds images that are smaller than the model's.")  # fmt: skip
-@_seed_option
-@_force_option
-@click.pass_context
-def import_checkpoint(
-    context: click.Context,
-    checkpoint: Path,
-    out: Path,
-    dataset: str,
-    bins: tuple[Path, Path] | None,
-    bits: int,
-    padding: Any,
-    seed: int,
-    force: bool,
-) -> None:
-    """Make a model file of a checkpoint of the original implementation."""
-    import torch
-
-    from nc_bitswap.data import ModelImages
-    from nc_bitswap.discretization import find_bins
-    from nc_bitswap.importers import import_bins
-    from nc_bitswap.importers import import_checkpoint as read
-    from nc_bitswap.release import write_model
-    from nc_core.datasets.opening import open_dataset
-    from nc_core.errors import DataError
-
-    if out.exists() and not force:
-        raise DataError(f"{out}: file exists", "use --force to replace it")
-    model = read(checkpoint)
-    images = ModelImages(
-        open_dataset(dataset, _plugins(context)), model.architecture.image_shape, padding
-    )
-    if bins:
-        latent_bins = import_bins(*bins)
-    else:
-        generator = torch.Generator().manual_seed(seed)
-        with progress("drawing latents", "samples") as tell:
-            latent_bins = find_bins(
-                model, images.first(30 << bits), bits,
-                generator=generator, progress=tell,
-            )  # fmt: skip
-    file = write_model(
-        out, model, latent_bins, images.first(64), padding=padding,
-        info={"imported": checkpoint.name, "data": dataset},
-    )  # fmt: skip
-    click.echo(f"{out}: {model.architecture.levels} levels, id {file.id[:12]}")
-
-
-@bitswap.command(epilog=_example("nc run bitswap demo"))
-@_model_option("Model to show")
+@bitswap.command(epilog=example("nc run bitswap demo"))
+@model_option("Model to show")
 @click.option("--dataset", metavar="NAME[:SPLIT]", show_default="images drawn from the model",
               help="Images to code.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N",
               help="How many images.")  # fmt: skip
-@_seed_option
-@_json_option
+@seed_option
+@json_option
 @click.pass_context
 def demo(
     context: click.Context,
@@ -262,7 +169,7 @@ def demo(
     from nc_core.datasets.opening import open_dataset
     from nc_core.models import find_model_file
 
-    plugins = _plugins(context)
+    plugins = plugins_of(context)
     _, file = find_model_file(model, plugins)
     data = None if dataset is None else open_dataset(dataset, plugins)
     rates = run_demo(file, data, limit, seed)
@@ -273,21 +180,10 @@ def demo(
         click.echo(described(order, rate))
 
 
-def _plugins(context: click.Context) -> PluginManager:
-    """The application's plugin manager, or one of what is installed."""
-    from nc_core.models import installed
-
-    manager: PluginManager | None = getattr(context.obj, "plugins", None)
-    return installed() if manager is None else manager
-
-
-def _bitswap_codec(model: Any) -> Any:
-    from nc_bitswap.codec import BitswapCodec
-    from nc_core.errors import UsageError
-
-    if not isinstance(model, BitswapCodec):
-        raise UsageError(
-            f"model '{model.name}' is no Bit-Swap model",
-            "'nc eval rate' measures models of any kind",
-        )
-    return model
+bitswap.add_command(benchmark_images)
+bitswap.add_command(import_checkpoint)
+bitswap.add_command(legacy)
+bitswap.add_command(prepare)
+bitswap.add_command(experiment)
+bitswap.add_command(plot)
+bitswap.add_command(benchmark)

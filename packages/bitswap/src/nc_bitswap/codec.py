@@ -1,10 +1,4 @@
-"""A trained model as a lossless model of the engine: bits-back coding on exact networks.
-
-Blocks are coded in groups, all blocks of a group side by side through the networks. What a
-group borrows beyond the message is taken from its initial words, and paid for; so the first
-group has one block, and the others as many as the message can lend to. Only the encoder
-decides: it pushes the size of a group after the group.
-"""
+"""A trained model as a lossless model of the engine: bits-back coding on exact networks."""
 
 from __future__ import annotations
 
@@ -20,10 +14,10 @@ from numpy.typing import NDArray
 import nc_bitswap
 from nc_bitswap.chain import BlockChain, Frame, Padding
 from nc_bitswap.discretization import LatentBins
+from nc_bitswap.groups import pop_groups, pop_number, push_groups, push_number
 from nc_bitswap.model import HierarchicalVAE
-from nc_core.ans import TABLES_VERSION, Message, Rans, Uniform
+from nc_core.ans import TABLES_VERSION, Message, Rans
 from nc_core.ans.bits_back import pop_bb_ans, pop_bit_swap, push_bb_ans, push_bit_swap
-from nc_core.errors import CorruptFileError
 from nc_core.protocols import Block, Coder
 
 __all__ = ["ORDERS", "BitswapCodec", "Order"]
@@ -37,8 +31,6 @@ _LARGEST_GROUP = 32
 _CHUNK_PIXELS = 1 << 20
 # A latent never borrows more than its precision.
 _BITS_PER_LATENT = 28
-# What blocks may borrow, over what the first one did.
-_MARGIN = 1.25
 
 
 class BitswapCodec:
@@ -87,6 +79,16 @@ class BitswapCodec:
         """What surrounds smaller blocks in it."""
         return self._padding
 
+    @property
+    def networks(self) -> HierarchicalVAE:
+        """The lowered networks."""
+        return self._networks
+
+    @property
+    def bins(self) -> LatentBins:
+        """Bins of the latents."""
+        return self._bins
+
     def with_order(self, order: Order) -> BitswapCodec:
         """The same model, coding in another order."""
         if order not in ORDERS:
@@ -108,20 +110,14 @@ class BitswapCodec:
             WorkError: the message has too few words to borrow.
         """
         frame = self._frame(blocks.shape, blocks.dtype)
-        bits, start, size = 0.0, 0, 1
-        floor = message.size
-        while start < len(blocks):
-            data = blocks[start : start + size].reshape(-1, 1).astype(np.int64)
-            chain = BlockChain(self._networks, self._bins, frame, size)
-            bits += _PUSH[self.order](coder, message, chain, data)
-            start += size
-            if start > 1:
-                _push(coder, message, size - 1, _LARGEST_GROUP)
-            else:
-                borrowed = floor - message.low_water
-            lent = int((message.size - message.low_water) / (_MARGIN * borrowed + 1))
-            size = min(max(lent, 1), _LARGEST_GROUP, len(blocks) - start)
-        _push(coder, message, ORDERS.index(self.order), len(ORDERS))
+
+        def push(start: int, stop: int) -> float:
+            data = blocks[start:stop].reshape(-1, 1).astype(np.int64)
+            chain = BlockChain(self._networks, self._bins, frame, stop - start)
+            return _PUSH[self.order](coder, message, chain, data)
+
+        bits = push_groups(coder, message, len(blocks), _LARGEST_GROUP, push)
+        push_number(coder, message, ORDERS.index(self.order), len(ORDERS))
         return bits
 
     def pop(
@@ -134,19 +130,15 @@ class BitswapCodec:
             ValueError: a shape or dtype that ``push`` refuses.
         """
         frame = self._frame(shape, np.dtype(dtype))
-        order = ORDERS[_pop(coder, message, len(ORDERS))]
-        blocks, end = np.empty(shape, np.uint8), shape[0]
-        while end:
-            size = 1 + _pop(coder, message, _LARGEST_GROUP) if end > 1 else 1
-            if size > end:
-                raise CorruptFileError("the message does not hold as many blocks as it should")
-            chain = BlockChain(self._networks, self._bins, frame, size)
-            try:
-                data = _POP[order](coder, message, chain)
-            except ValueError as error:  # latents that no encoder draws
-                raise CorruptFileError("the message does not hold what it should") from error
-            blocks[end - size : end] = data.reshape(size, *shape[1:])
-            end -= size
+        order = ORDERS[pop_number(coder, message, len(ORDERS))]
+        blocks = np.empty(shape, np.uint8)
+
+        def pop(start: int, stop: int) -> None:
+            chain = BlockChain(self._networks, self._bins, frame, stop - start)
+            data = _POP[order](coder, message, chain)
+            blocks[start:stop] = data.reshape(-1, *shape[1:])
+
+        pop_groups(coder, message, shape[0], _LARGEST_GROUP, pop)
         return blocks
 
     def bits(self, blocks: NDArray[Any]) -> NDArray[np.float64]:
@@ -195,11 +187,3 @@ class BitswapCodec:
         if not fits or shape[2] > image[1] or shape[3] > image[2] or dtype != np.uint8:
             raise ValueError(f"blocks are uint8, (B, {image[0]}, up to {image[1:]}), not {shape}")
         return Frame(image, shape[2], shape[3], self._padding)
-
-
-def _push(coder: Coder, message: Message, number: int, count: int) -> None:
-    coder.push(message, np.array([[number]]), Uniform(count, (1, 1)))
-
-
-def _pop(coder: Coder, message: Message, count: int) -> int:
-    return int(coder.pop(message, Uniform(count, (1, 1)))[0, 0])

@@ -14,7 +14,10 @@ import click
 if TYPE_CHECKING:
     from nc_core.rates import Measurement, Rate
 
-__all__ = ["described", "print_json", "print_measurements", "progress"]
+__all__ = ["TITLES", "described", "print_json", "print_measurements", "progress"]
+
+TITLES = {"bit-swap": "Bit-Swap", "bb-ans": "BB-ANS"}
+"""The orders of coding, and what they are called in print."""
 
 _SECONDS_BETWEEN_LINES = 30.0
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "POSITION_BITS",
     "POSITION_LIMIT",
+    "SAMPLES_PER_BIN",
     "LatentBins",
     "Strategy",
     "draw_latents",
@@ -154,6 +155,36 @@ class LatentBins:
         offset = low - (((step << bits) - (high - low)) >> 1)
         tables = {"offset": offset.astype(np.int32), "step": step.astype(np.int32)}
         return cls(bits, dims, _top(bits), tables)
+
+    def with_bits(self, bits: int) -> LatentBins:
+        """Other 2 ** bits bins over the same range.
+
+        Bins of equal width divide the range anew; those in tables are merged, each centre being
+        the edge in the middle.
+
+        Raises:
+            ValueError: bits out of range, or more than these bins have, where they are in tables.
+        """
+        if not 4 <= bits <= 12:
+            raise ValueError(f"2 ** 4 to 2 ** 12 bins, not 2 ** {bits}")
+        if bits == self.bits:
+            return self
+        if "step" in self.lower:
+            low = self.lower["offset"].astype(np.int64)
+            width = self.lower["step"].astype(np.int64) << self.bits
+            step = np.maximum(-(-width >> bits), 1)
+            offset = low - (((step << bits) - width) >> 1)
+            tables = {"offset": offset.astype(np.int32), "step": step.astype(np.int32)}
+            return LatentBins(bits, self.dims, _top(bits), tables)
+        if bits > self.bits:
+            raise ValueError(f"bins of these latents are quantiles, 2 ** {self.bits} at most")
+        merged = 1 << (self.bits - bits)
+        edges = self.lower["edges"]
+        tables = {
+            "edges": np.ascontiguousarray(edges[..., merged - 1 :: merged]),
+            "centres": np.ascontiguousarray(edges[..., merged // 2 - 1 :: merged]),
+        }
+        return LatentBins(bits, self.dims, _top(bits), tables)
 
     def distribution_bins(self, level: int, count: int) -> Bins:
         """Bins for a column of ``count`` latents of a level, one after the other.

@@ -7,10 +7,11 @@ derived again from training images.
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nc_bitswap.discretization import LatentBins
+from nc_bitswap.bbans import model as bbans
+from nc_bitswap.chain import Padding
+from nc_bitswap.data import ModelImages
+from nc_bitswap.discretization import SAMPLES_PER_BIN, LatentBins, find_bins, uniform_edges
 from nc_bitswap.model import Architecture, HierarchicalVAE
+from nc_bitswap.release import write_model
 from nc_core.errors import DataError
 from nc_core.files import describe_os_error
+from nc_core.model_file import ModelFile
+from nc_core.protocols import Dataset
 
-__all__ = ["architecture_of", "import_bins", "import_checkpoint"]
+__all__ = [
+    "BITS",
+    "architecture_of",
+    "data_of",
+    "describe",
+    "import_bins",
+    "import_checkpoint",
+    "model_of",
+    "read_bins",
+    "read_checkpoint",
+    "write_imported",
+    "write_imported_vae",
+]
+
+BITS = 10
+"""log2 of the bins of a latent, where nothing else is said."""
 
 _LAYER = re.compile(r"(infer_res0|infer_res1|deepinfer_res)\..*\.res(\d+)layer(\d+)\.conv1\.v")
 _IMAGE_SIDE = 32
@@ -48,14 +70,48 @@ def import_checkpoint(path: Path) -> HierarchicalVAE:
         DataError: unreadable, or not a checkpoint of this model family; the message says how it
             differs.
     """
-    weights = _read(path)
-    model = HierarchicalVAE(architecture_of(weights, str(path)))
+    return model_of(read_checkpoint(path), str(path))
+
+
+def model_of(weights: Mapping[str, Tensor], file: str) -> HierarchicalVAE:
+    """The model that a ``state_dict`` belongs to, with its weights.
+
+    Raises:
+        DataError: as :func:`import_checkpoint`.
+    """
+    shape = architecture_of(weights, file)
+    with torch.random.fork_rng(devices=[]):  # its initial weights are overwritten
+        model = HierarchicalVAE(shape)
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in weights.items()}
     if expected != found:
-        raise DataError(f"{path}: {_differences(expected, found)}")
+        raise DataError(f"{file}: taken for {describe(shape)}, it {_differences(expected, found)}")
     model.load_state_dict(weights)
     return model.eval()
+
+
+def describe(shape: Architecture | bbans.Architecture) -> str:
+    """What a model is, in the words of its paper: ``MNIST, nz 2, width 63, ...``."""
+    if isinstance(shape, bbans.Architecture):
+        return f"a {shape.likelihood} VAE of BB-ANS, {shape.latents} latents, hidden {shape.hidden}"
+    if shape.channels == 1:
+        data = "MNIST"
+    else:
+        data = "ImageNet crop" if shape.conditional_scale else "CIFAR-10 or ImageNet 32x32"
+    return (
+        f"{data}, nz {shape.levels}, width {shape.hidden}, zchannels {shape.latent_channels}, "
+        f"nprocessing {shape.processing}, blocks {shape.blocks}"
+    )
+
+
+def data_of(shape: Architecture | bbans.Architecture) -> tuple[str | None, Padding]:
+    """The training data of a model's kind (None where users have their own), and its padding."""
+    if isinstance(shape, bbans.Architecture):
+        binary = shape.likelihood == "bernoulli"
+        return "mnist:train?binarize=random" if binary else "mnist:train", "zero"
+    if shape.channels == 1:
+        return "mnist:train", "zero"
+    return None if shape.conditional_scale else "cifar10:train", "edge"
 
 
 def architecture_of(weights: Mapping[str, Tensor], file: str) -> Architecture:
@@ -71,7 +127,10 @@ def architecture_of(weights: Mapping[str, Tensor], file: str) -> Architecture:
         sides = (_IMAGE_SIDE, _IMAGE_SIDE) if constant is None else tuple(constant.shape[1:])
         height, width = sides
     except (KeyError, ValueError) as error:
-        raise DataError(f"{file}: not a Bit-Swap checkpoint (no 'infer_in.1.v')") from error
+        raise DataError(
+            f"{file}: not a checkpoint of Bit-Swap or BB-ANS",
+            f"it holds {_few(sorted(weights))}; those of Bit-Swap have 'infer_in.1.v'",
+        ) from error
     layers = [match for key in weights if (match := _LAYER.fullmatch(key))]
     levels = 1 + len([key for key in weights if re.fullmatch(r"deepinfer_mu\.\d+\.0\.v", key)])
     processing = sum(match[1] == "infer_res0" for match in layers)
@@ -89,22 +148,120 @@ def architecture_of(weights: Mapping[str, Tensor], file: str) -> Architecture:
     )
 
 
-def import_bins(edges: Path, centres: Path) -> LatentBins:
-    """Bins from the original's ``..._zendpoints{q}.pt`` and ``..._zcentres{q}.pt``.
+def write_imported(
+    path: Path,
+    model: HierarchicalVAE,
+    data: Dataset,
+    *,
+    bins: LatentBins | None = None,
+    bits: int = BITS,
+    padding: Padding = "zero",
+    seed: int = 0,
+    source: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> ModelFile:
+    """Lower an imported model and write its file.
 
-    Their lower levels are stored as tables: exactly those bins, for models that were made with
-    others than of equal width as well.
+    Args:
+        path: ends in ``.safetensors``.
+        model: real-valued.
+        data: training images, to calibrate on and to derive bins from.
+        bins: of its latents; None to derive them.
+        bits: log2 of the number of derived bins.
+        padding: what surrounds images that are smaller than the model's.
+        seed: of the latents that bins are derived from.
+        source: name of the checkpoint, for the record.
+        progress: called with (latents drawn, latents in all).
+
+    Raises:
+        DataError: images that the model does not take, or a file that cannot be written.
+    """
+    images = ModelImages(data, model.architecture.image_shape, padding)
+    origin = "imported"
+    if bins is None:
+        origin = "derived"
+        generator = torch.Generator().manual_seed(seed)
+        bins = find_bins(
+            model, images.first(SAMPLES_PER_BIN << bits), bits,
+            generator=generator, progress=progress,
+        )  # fmt: skip
+    info = {"imported": source, "data": data.name, "bins": origin}
+    return write_model(path, model, bins, images.first(64), padding=padding, info=info)
+
+
+def write_imported_vae(
+    path: Path, vae: bbans.Vae, data: Dataset, *, bits: int | None = None, source: str = ""
+) -> ModelFile:
+    """The same for a VAE of BB-ANS, whose bins follow from its prior.
+
+    Raises:
+        DataError: as :func:`write_imported`.
+    """
+    from nc_bitswap.bbans import release
+    from nc_bitswap.bbans.data import VaeImages
+
+    images = VaeImages(data, vae.architecture).first(release.CALIBRATION_IMAGES)
+    bits = release.BIN_BITS if bits is None else bits
+    info = {"imported": source, "data": data.name, "bins": "of the prior"}
+    return release.write_model(path, vae, images, bin_bits=bits, info=info)
+
+
+def read_bins(edges: Path, centres: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The original's ``..._zendpoints{q}.pt`` and ``..._zcentres{q}.pt``.
+
+    Returns:
+        Inner edges, float64 (levels, dims, 2 ** q - 1), and centres, (levels, dims, 2 ** q).
+
+    Raises:
+        DataError: unreadable, or not of such shapes.
+    """
+    tables = _tensor(edges), _tensor(centres)
+    levels, dims, size = tables[1].shape if tables[1].ndim == 3 else (0, 0, 0)
+    if size != 1 << (size.bit_length() - 1) or tables[0].shape != (levels, dims, size - 1):
+        raise DataError(f"{edges}, {centres}: not the bins of one model")
+    return tables
+
+
+def import_bins(edges: Path, centres: Path, shape: Architecture) -> LatentBins:
+    """The original's bins for a model.
+
+    Levels below the top have bins of equal width, of which two numbers are kept; if not, tables.
 
     Raises:
         DataError: unreadable, or not of the shapes (levels, dims, 2^q - 1) and (levels, dims, 2^q).
     """
-    tables = [_tensor(path) for path in (edges, centres)]
-    levels, dims, size = tables[1].shape if tables[1].ndim == 3 else (0, 0, 0)
+    tables = read_bins(edges, centres)
+    levels, dims, size = tables[1].shape
+    expected = shape.levels, math.prod(shape.latent_shape)
+    if (levels, dims) != expected:
+        raise DataError(
+            f"{centres}: bins of {levels} levels of {dims} latents; "
+            f"the checkpoint has {expected[0]} of {expected[1]}"
+        )
     bits = size.bit_length() - 1
-    if size != 1 << bits or tables[0].shape != (levels, dims, size - 1) or not levels:
-        raise DataError(f"{edges}, {centres}: not the bins of one model")
     lower = [(tables[0][level], tables[1][level]) for level in range(levels - 1)]
+    extremes = [_extremes(*pair) for pair in lower]
+    known = [pair for pair in extremes if pair is not None]
+    if len(known) == len(lower):
+        return LatentBins.from_extremes(bits, known, dims)
     return LatentBins.from_edges(bits, lower, dims)
+
+
+def _extremes(
+    edges: NDArray[np.float64], centres: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Outer ends (low, high) of bins of equal width; None for other bins."""
+    size = centres.shape[1]
+    widths = (edges[:, -1] - edges[:, 0]) / (size - 2)
+    low, high = edges[:, 0] - widths, edges[:, -1] + widths
+    near = 1e-6 * widths.max()
+    equal = [
+        np.allclose(expected, found, rtol=0, atol=near)
+        for expected, found in zip(
+            uniform_edges(low, high, size.bit_length() - 1), (edges, centres), strict=True
+        )
+    ]
+    return (low, high) if all(equal) else None
 
 
 def _tensor(path: Path) -> NDArray[np.float64]:
@@ -114,13 +271,18 @@ def _tensor(path: Path) -> NDArray[np.float64]:
     return loaded.double().numpy()
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``state_dict``, in float32, from a pickle or a ``.safetensors`` file.
+
+    Raises:
+        DataError: unreadable, or something else.
+    """
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
-            return dict(load_file(path))
+            return {key: value.float() for key, value in load_file(path).items()}
         except OSError as error:
             raise describe_os_error(error, path) from error
         except SafetensorError as error:
@@ -155,6 +317,10 @@ def _differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         for key in sorted(expected.keys() & found.keys())
         if expected[key] != found[key]
     ]
-    more = len(lines) - _MOST_DIFFERENCES
-    text = "; ".join(lines[:_MOST_DIFFERENCES])
-    return f"{text}; and {more} more" if more > 0 else text
+    return _few(lines, "; ")
+
+
+def _few(texts: Sequence[str], separator: str = ", ") -> str:
+    more = len(texts) - _MOST_DIFFERENCES
+    text = separator.join(texts[:_MOST_DIFFERENCES]) or "nothing"
+    return f"{text}{separator}and {more} more" if more > 0 else text

@@ -14,6 +14,12 @@ _PAPER = Reference(
     "1905.06845",
 )
 
+_BBANS = Reference(
+    "J. Townsend, T. Bird, D. Barber",
+    "Practical Lossless Compression with Latent Variables using Bits Back Coding",
+    "1901.04866",
+)
+
 _MODELS = (
     ModelSpec(
         name="bitswap",
@@ -40,8 +46,23 @@ _MODELS = (
             Pretrained(
                 name="bitswap-photo",
                 summary="photographs, 8 bits per channel",
-                id="b006ae1141129048d0f2688d7b2389aa7195aca212299a8931872baf3cfea130",
+                id="64c0790e60301c04f8fe3b2b3d4ff2f8ee6ac9df8a9c4eb125bca30ad9ac4f64",
                 resource="pretrained/bitswap-photo.safetensors",
+            ),
+        ),
+    ),
+    ModelSpec(
+        name="bbans",
+        summary="VAEs of BB-ANS, one latent level: binary or grey images of one size",
+        target="nc_bitswap.bbans.release:load",
+        reference=_BBANS,
+        abilities=("lossless-model",),
+        pretrained=(
+            Pretrained(
+                name="bbans-mnist-binary",
+                summary="handwritten digits of 0 and 1, up to 28x28 (larger ones are tiled)",
+                id="5e57252fae21e0fa890935b20adcc4fe62756c225641bfa52c3ed7d4a08c2cc0",
+                resource="pretrained/bbans-mnist-binary.safetensors",
             ),
         ),
     ),
@@ -55,6 +76,9 @@ _COMMANDS = (
         reference=_PAPER,
         model="bitswap-photo",
         recipes=(
+            "bbans-mnist",
+            "bbans-mnist-binary",
+            "bbans-mnist-rounded",
             "cifar10-nz1",
             "cifar10-nz2",
             "cifar10-nz4",
@@ -76,7 +100,7 @@ _COMMANDS = (
 
 @hookimpl
 def nc_models() -> Iterable[ModelSpec]:
-    """The hierarchical VAE of the paper, and the model of photographs."""
+    """The hierarchical VAE of the paper, the model of photographs, and the VAEs of BB-ANS."""
     return _MODELS
 
 

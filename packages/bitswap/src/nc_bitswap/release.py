@@ -24,7 +24,7 @@ from nc_core.errors import DataError
 from nc_core.exact import exact_state, load_exact, lower
 from nc_core.model_file import EXTRAS, ModelFile, write_model_file
 
-__all__ = ["FAMILY", "float_model", "load", "lower_model", "write_model"]
+__all__ = ["FAMILY", "float_model", "latent_bins", "load", "lower_model", "write_model"]
 
 FAMILY = "bitswap"
 _NETWORKS, _BINS = "networks.", "bins."
@@ -133,6 +133,18 @@ def float_model(file: ModelFile) -> HierarchicalVAE:
         )
     model.load_state_dict(weights)
     return model.eval()
+
+
+def latent_bins(file: ModelFile) -> LatentBins:
+    """The bins of a model's latents.
+
+    Raises:
+        DataError: it is no model of this family.
+    """
+    try:
+        return LatentBins.from_tensors(_below(file.tensors(), _BINS))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
 
 
 def _below(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

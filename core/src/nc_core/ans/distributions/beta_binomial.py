@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.ans.distributions.base import check_bits, integers
-from nc_core.ans.distributions.categorical import Categorical, cumulative_from_weights
+from nc_core.ans.distributions.categorical import Categorical
 from nc_core.ans.distributions.grids import CONCENTRATIONS, concentration_value
 
 __all__ = ["BetaBinomial"]
@@ -22,7 +25,9 @@ class BetaBinomial(Categorical):
     Probabilities follow from their ratios,
     pmf(k + 1) / pmf(k) = (n - k) (k + a) / ((k + 1) (n - k - 1 + b)),
     by multiplications and divisions of float64 in this order, each rounded once, so they are
-    the same on every machine; then they become integers, and every symbol keeps a count.
+    the same on every machine; then they become integers, and every symbol keeps a count:
+    start(k) = floor((w(0) + ... + w(k - 1)) (2 ** precision - n - 1) / W) + k for weights w of sum
+    W, the largest of them in [2 ** (B - 1), 2 ** B], B = 62 - precision - (bits of n + 1).
 
     Args:
         alpha, beta: indices 0 .. 3071 of concentrations 2 ** (i / 64 - 24), (steps, lanes).
@@ -45,28 +50,17 @@ class BetaBinomial(Categorical):
         if a_index.ndim != 2:
             raise ValueError("alpha and beta have the shape (steps, lanes)")
         size = trials + 1
+        if size > 1 << check_bits(precision):
+            raise ValueError(f"{size} symbols need more than {precision} bits of precision")
         # The largest weight is 2 ** bits, and all of them times 2 ** precision stay below 2 ** 62.
-        bits = 62 - check_bits(precision) - size.bit_length()
-        weights = _weights(concentration_value(a_index), concentration_value(b_index), size, bits)
-        self._set(cumulative_from_weights(weights, precision), a_index.shape)
+        bits = 62 - precision - size.bit_length()
+        tables = np.empty((a_index.size, size + 1), np.uint32)
+        a, b = (concentration_value(index).ravel() for index in (a_index, b_index))
+        _kernels().beta_binomial_tables(a, b, trials, bits, precision, tables)
+        self._set(tables.reshape(*a_index.shape, size + 1), a_index.shape)
 
 
-def _weights(
-    a: NDArray[np.float64], b: NDArray[np.float64], size: int, bits: int
-) -> NDArray[np.int64]:
-    """Unnormalised probabilities, the largest 2 ** bits. int64, (steps, lanes, size)."""
-    n = float(size - 1)
-    mantissas = np.empty((size, *a.shape))
-    exponents = np.empty((size, *a.shape), np.int64)
-    mantissa, exponent = np.full(a.shape, 0.5), np.ones(a.shape, np.int64)
-    mantissas[0], exponents[0] = mantissa, exponent
-    for k in range(size - 1):
-        # A power of two is split off at each step, exactly, because the product may reach
-        # far beyond the range of float64.
-        product = mantissa * ((n - k) * (k + a)) / ((k + 1.0) * (n - k - 1.0 + b))
-        mantissa, shift = np.frexp(product)
-        exponent = exponent + shift
-        mantissas[k + 1], exponents[k + 1] = mantissa, exponent
-    relative = np.maximum(exponents - exponents.max(axis=0), -1000)
-    scaled = np.ldexp(mantissas, (relative + bits).astype(np.int32))
-    return np.moveaxis(np.rint(scaled).astype(np.int64), 0, -1)
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType:
+    # Imports numba, half a second, so only where a distribution is made.
+    return importlib.import_module("nc_core.ans.kernels.beta_binomial")

@@ -165,19 +165,20 @@ class Categorical(FusedDistribution):
         strides = (columns if rows > 1 else 0, 1 if columns > 1 else 0)
         return self._cumulative.ravel(), self.size, *strides
 
-    def _set(self, cumulative: NDArray[np.int64], shape: tuple[int, int] | None) -> None:
+    def _set(self, cumulative: NDArray[Any], shape: tuple[int, int] | None) -> None:
         total = int(cumulative[..., -1].max(initial=2))
         if not bool((cumulative[..., -1] == total).all()) or total & (total - 1):
             raise ValueError("every table of frequencies sums to one and the same power of two")
         self.precision = check_bits(total.bit_length() - 1)
         self.size = cumulative.shape[2] - 1
         self.shape = _fitting_shape(cumulative.shape, shape)
-        self._cumulative = cumulative.astype(np.uint32)
+        self._cumulative = cumulative.astype(np.uint32, copy=False)
         shared = cumulative.shape[:2] == (1, 1)
         self.kernel = "shared-categorical" if shared else "categorical"
         if shared:
-            self._first = _first_symbols(cumulative[0, 0], self.precision)
-            self._push_steps = push_steps(cumulative[0, 0], self.precision)
+            table = cumulative[0, 0].astype(np.int64)
+            self._first = _first_symbols(table, self.precision)
+            self._push_steps = push_steps(table, self.precision)
 
 
 def frequencies_from_pmf(pmf: NDArray[Any], precision: int) -> NDArray[np.int64]:

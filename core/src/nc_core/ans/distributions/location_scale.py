@@ -210,8 +210,8 @@ def interval(
     return starts.astype(np.uint64), (ends - starts).astype(np.uint64)
 
 
-def bisect(distribution: Any, step: int, counts: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The last symbol of each lane that starts at its count or before."""
+def bisect(distribution: Any, step: int | slice, counts: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The last symbol of each lane, in one row or all, that starts at its count or before."""
     targets = counts.astype(np.int64)
     low = np.zeros(targets.shape, np.int64)
     high = np.full(targets.shape, distribution.size, np.int64)

@@ -1,0 +1,1 @@
+"""Commands of ``nc run bitswap``, one a module."""

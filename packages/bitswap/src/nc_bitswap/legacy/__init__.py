@@ -1,0 +1,1 @@
+"""The coder and the compressed file of the original implementation (``fhkingma/bitswap``)."""
