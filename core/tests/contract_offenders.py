@@ -241,7 +241,9 @@ class HashesNames(_Rows):
     """Its values depend on Python's hash of a text, which differs from process to process."""
 
     def __getitem__(self, index: int) -> dict[str, NDArray[Any]]:
-        return {"image": super().__getitem__(index)["image"] ^ np.uint8(hash(f"{index}") % 256)}
+        image = super().__getitem__(index)["image"]
+        code = (hash(f"{index}") % 2**63).to_bytes(8, "little")
+        return {"image": image ^ np.resize(np.frombuffer(code, np.uint8), image.shape)}
 
 
 _DATASETS = {

@@ -82,7 +82,12 @@ def run_afresh(
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "nc_core.testing.fresh", name],
-                env={**os.environ, "PYTHONPATH": import_path(), **(environment or {})},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": import_path(),
+                    "PYTHONHASHSEED": "random",  # runners of tests fix it, users do not
+                    **(environment or {}),
+                },
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
