@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from nc_bitswap.bbans.config import BbansConfig
 from nc_bitswap.bbans.data import VaeImages
@@ -15,6 +17,7 @@ from nc_bitswap.bbans.importers import recognise
 from nc_bitswap.bbans.model import Architecture, Vae
 from nc_bitswap.bbans.release import load
 from nc_bitswap.bbans.train import train
+from nc_bitswap.cli import bitswap
 from nc_bitswap.families import bounds_of, load_recipe
 from nc_bitswap.importers import read_checkpoint
 from nc_core.config import load_config
@@ -138,3 +141,24 @@ def test_bounds_of_the_original_weights_are_those_that_it_gave(shared: Path) -> 
     found = {one.name: one.value for one in evaluate_bounds(vae, None, pixels)}
     assert found["elbo"] == pytest.approx(0.2071, abs=2e-4)
     assert found["mean_latent_loss"] == pytest.approx(0.2241, abs=1e-4)
+
+
+def test_the_command_trains_a_vae_and_says_its_bound(tmp_path: Path) -> None:
+    np.save(tmp_path / "stripes.npy", np.stack([stripes(40)[k]["image"] for k in range(40)]))
+    settings = [
+        f"--set={name}={value}"
+        for name, value in {
+            "data.train": f"npy:{tmp_path / 'stripes.npy'}",
+            "data.test": f"npy:{tmp_path / 'stripes.npy'}",
+            "model.height": SIDE,
+            "model.width": SIDE,
+            "training.duration": 4,
+            "training.batch_size": 10,
+        }.items()
+    ]
+    out = tmp_path / "run"
+    arguments = ["train", "--recipe=bbans-mnist", f"--out={out}", "--device=cpu", *settings]
+    result = CliRunner().invoke(bitswap, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert re.search(r"4 steps, bound \d\.\d{4} bits per dimension", result.stdout)
+    assert load(read_model_file(out / "model.safetensors")).architecture.latents == 50

@@ -13,6 +13,10 @@ class TestDigits(ModelContract):
     name = "bitswap-mnist"
 
 
+class TestGreyDigits(ModelContract):
+    name = "bbans-mnist"
+
+
 class TestBinaryDigits(ModelContract):
     name = "bbans-mnist-binary"
 

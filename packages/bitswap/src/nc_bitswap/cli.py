@@ -116,8 +116,12 @@ def train(
         hardware = Hardware(device=device, devices=devices, threads=threads)
         with progress("training", "steps") as tell:
             result = run_training(run, hardware=hardware, loggers=loggers, progress=tell)
-    best = "" if result.best is None else f", best bound {result.best:.4f} bits per dimension"
-    click.echo(f"{path}: {result.step} steps{best}")
+    bound = ""
+    if result.best is not None:
+        bound = f", best bound {result.best:.4f} bits per dimension"
+    elif "elbo" in result.metrics:
+        bound = f", bound {result.metrics['elbo']:.4f} bits per dimension"
+    click.echo(f"{path}: {result.step} steps{bound}")
 
 
 @bitswap.command(epilog=example("nc run bitswap evaluate --dataset mnist:test --limit 1000"))

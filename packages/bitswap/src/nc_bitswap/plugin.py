@@ -59,6 +59,12 @@ _MODELS = (
         abilities=("lossless-model",),
         pretrained=(
             Pretrained(
+                name="bbans-mnist",
+                summary="handwritten digits; grey, up to 28x28 (larger ones are tiled)",
+                id="1492ed494f8914de9b097bef49f436ffb84858442bac56a49d758c2b155dc917",
+                resource="pretrained/bbans-mnist.safetensors",
+            ),
+            Pretrained(
                 name="bbans-mnist-binary",
                 summary="handwritten digits of 0 and 1, up to 28x28 (larger ones are tiled)",
                 id="5e57252fae21e0fa890935b20adcc4fe62756c225641bfa52c3ed7d4a08c2cc0",
