@@ -228,7 +228,7 @@ def _draw_times(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlim(min([*encode, *decode], default=1.0) / 2, 8 * max([*encode, *decode], default=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(title="Time, one thread", xlabel="seconds to encode (dots), to decode (rings)")
+    axes.set(title="Time, one thread", xlabel="seconds: encode (dots), decode (rings)")
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
