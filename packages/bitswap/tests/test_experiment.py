@@ -199,7 +199,9 @@ def test_experiments_can_be_added_but_not_changed(files: tuple[Path, Path], tmp_
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "digits.npy", np.zeros((4, 28, 28), np.uint8))
     options = ["experiment", "--model", "bitswap-photo", "-o", str(tmp_path / "run")]
+    options += ["--dataset", f"npy:{tmp_path / 'digits.npy'}"]
     with pytest.raises(UsageError, match="family 'bitswap-photo'"):
         CliRunner().invoke(bitswap, options, catch_exceptions=False)
     assert not (tmp_path / "run").exists()

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_core.datasets.npy_files import load_npy
 from nc_core.errors import DataError
-from nc_core.files import atomic_write, describe_os_error
+from nc_core.files import atomic_write
 from nc_core.plots import write_csv
 from nc_core.rates import Rate
 from nc_core.runs import RunDirectory
@@ -122,7 +123,8 @@ def keep_summary(run: RunDirectory) -> list[dict[str, Any]]:
     records = []
     for order in config["orders"]:
         for bits in config["bits"]:
-            arrays = read_arrays(run.path, order, bits)
+            found = read_arrays(run.path, order, bits)
+            arrays = {name: rows[: config["experiments"]] for name, rows in found.items()}
             experiments, images = arrays["nets"].shape
             record = same | {"order": order, "bits": bits, "experiments": experiments,
                              "images": images, "verified": config["decode"]}  # fmt: skip
@@ -210,13 +212,7 @@ def _path(run: Path, order: str, bits: int, name: str) -> Path:
 
 
 def _load(path: Path) -> NDArray[np.float64]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise describe_os_error(error, path) from error
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a whole .npy file") from error
-    return np.asarray(array, np.float64)
+    return np.array(load_npy(path), np.float64)
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:

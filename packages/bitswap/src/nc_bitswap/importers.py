@@ -217,7 +217,11 @@ def read_bins(edges: Path, centres: Path) -> tuple[NDArray[np.float64], NDArray[
     """
     tables = _tensor(edges), _tensor(centres)
     levels, dims, size = tables[1].shape if tables[1].ndim == 3 else (0, 0, 0)
-    if size != 1 << (size.bit_length() - 1) or tables[0].shape != (levels, dims, size - 1):
+    if (
+        size < 4
+        or size != 1 << (size.bit_length() - 1)
+        or tables[0].shape != (levels, dims, size - 1)
+    ):
         raise DataError(f"{edges}, {centres}: not the bins of one model")
     return tables
 
@@ -268,7 +272,7 @@ def _tensor(path: Path) -> NDArray[np.float64]:
     loaded = _load_pickle(path)
     if not isinstance(loaded, Tensor):
         raise DataError(f"{path}: holds no tensor")
-    return loaded.double().numpy()
+    return loaded.detach().double().numpy()
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

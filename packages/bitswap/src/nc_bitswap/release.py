@@ -111,7 +111,7 @@ def load(file: ModelFile) -> BitswapCodec:
             for key, array in _below(tensors, _NETWORKS).items()
         }
         exact = load_exact(skeleton, networks, file.config["networks"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
     assert isinstance(exact, HierarchicalVAE)
     return BitswapCodec(file.name, file.id, exact, bins, padding)
@@ -131,7 +131,10 @@ def float_model(file: ModelFile) -> HierarchicalVAE:
             f"model '{file.name}': holds the integers for coding only",
             "models written by 'nc run bitswap train' hold the real-valued weights as well",
         )
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise DataError(f"model '{file.name}': its real-valued weights do not fit it") from error
     return model.eval()
 
 

@@ -6,6 +6,7 @@ that they were made from.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -40,12 +41,13 @@ def lower_model(vae: Vae, images: NDArray[np.uint8]) -> CodingNetworks:
         vae: trained; not changed.
         images: for calibration, (n, 1, H, W), of pixels that the VAE takes.
     """
+    vae = copy.deepcopy(vae).cpu().eval()
     pixels = torch.from_numpy(np.array(images).reshape(len(images), -1))
     noise = torch.randn(
         (len(pixels), vae.architecture.latents), generator=torch.Generator().manual_seed(0)
     )
     with torch.no_grad():
-        means, deviations = vae.eval().posterior(pixels)
+        means, deviations = vae.posterior(pixels)
         latents = means + noise * deviations
 
     def calibrate(module: nn.Module) -> None:
@@ -104,7 +106,7 @@ def load(file: ModelFile) -> BbansCodec:
             for key, array in _below(tensors, _NETWORKS).items()
         }
         exact = load_exact(skeleton, networks, file.config["networks"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
     assert isinstance(exact, CodingNetworks)
     return BbansCodec(file.name, file.id, exact, bins)
@@ -124,7 +126,10 @@ def float_model(file: ModelFile) -> Vae:
         )
     with torch.random.fork_rng(devices=[]):
         vae = Vae(Architecture(**file.config["architecture"]))
-    vae.load_state_dict(weights)
+    try:
+        vae.load_state_dict(weights)
+    except RuntimeError as error:
+        raise DataError(f"model '{file.name}': its real-valued weights do not fit it") from error
     return vae.eval()
 
 

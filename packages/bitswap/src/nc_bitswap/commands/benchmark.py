@@ -23,8 +23,8 @@ __all__ = ["benchmark"]
               metavar="N", help="Number of experiments (bit-swap).")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=1), default=100, show_default=True,
               metavar="N", help="Images of each experiment (bit-swap).")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
-              help="Seed of the choice of images (bit-swap).")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=100, show_default=True,
+              metavar="N", help="Seed of the choice of images (bit-swap).")  # fmt: skip
 @json_option
 @click.pass_context
 def benchmark(

@@ -49,7 +49,8 @@ _ROWS = {
               metavar="N", help="Number of experiments, each on a message of its own.")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=1), default=100, show_default=True,
               metavar="N", help="Images of each experiment, one after the other.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=100, show_default=True,
+              metavar="N",
               help="Seed of the choice of images, of initial words and of ELBOs.")  # fmt: skip
 @click.option("--decode", is_flag=True,
               help="Decode everything as well, down to the initial words.")  # fmt: skip
@@ -151,7 +152,7 @@ def _print(records: Sequence[Mapping[str, Any]]) -> None:
                 click.echo(f"  {title:<24}" + "".join(f"{cell:>24}" for cell in cells))
         click.echo(
             f"  initial bits {record['initial_bits_mean']:,.0f}, as the paper counts; "
-            f"borrowed at most {record['borrowed_bits_mean']:,.0f}"
+            f"borrowed on average {record['borrowed_bits_mean']:,.0f}"
         )
 
 

@@ -30,7 +30,7 @@ __all__ = ["import_checkpoint"]
               help="Training images: to calibrate on, and to derive bins from.")  # fmt: skip
 @click.option("--bins", nargs=2, type=click.Path(path_type=Path),
               metavar="ENDPOINTS CENTRES", help="The original's two bin files.")  # fmt: skip
-@click.option("--bits", type=click.IntRange(4, 12), show_default="10, BB-ANS 12", metavar="N",
+@click.option("--bits", type=click.IntRange(4, 12), show_default="10", metavar="N",
               help="log2 of the bins of a latent, where they are derived.")  # fmt: skip
 @click.option("--padding", type=click.Choice(["zero", "edge"]), show_default="zero if grey",
               help="What surrounds smaller images; of colour models 'edge'.")  # fmt: skip

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from nc_bitswap.legacy.chain import LegacyCodec
 from nc_bitswap.legacy.coder import LegacyState
+from nc_core.datasets.npy_files import load_npy
 from nc_core.errors import CorruptFileError, DataError
-from nc_core.files import atomic_write, describe_os_error
+from nc_core.files import atomic_write
 
 __all__ = ["DemoFile", "blocks_of", "image_of", "pack", "unpack"]
 
@@ -71,11 +72,10 @@ class DemoFile:
             CorruptFileError: as :meth:`from_words`.
         """
         try:
-            with path.open("rb") as file:
-                array = np.load(file, allow_pickle=False)
-        except OSError as error:
-            raise describe_os_error(error, path) from error
-        except (ValueError, EOFError) as error:
+            array = load_npy(path)
+        except DataError as error:
+            if not path.is_file():
+                raise
             raise CorruptFileError(f"{path}: not a file of the Bit-Swap demo") from error
         return cls.from_words(np.asarray(array), str(path))
 

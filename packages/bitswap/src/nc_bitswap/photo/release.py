@@ -161,7 +161,7 @@ def load(file: ModelFile) -> PhotoCodec:
         with torch.random.fork_rng(devices=[]):  # its initial weights are overwritten
             skeleton = PhotoModel(architecture_of(file.config["architecture"]))
         exact = load_exact(skeleton, tensors, file.config["networks"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
     assert isinstance(exact, PhotoModel)
     return PhotoCodec(file.name, file.id, exact)
