@@ -95,7 +95,8 @@ def experiment(
     shape = plan.codec.networks.architecture
     config = {
         "model": file.name, "model_id": file.id, "levels": shape.levels, "dataset": dataset,
-        "orders": orders or tuple(TITLES), "bits": all_bits or (plan.codec.bins.bits,),
+        "orders": tuple(dict.fromkeys(orders)) or tuple(TITLES),
+        "bits": tuple(dict.fromkeys(all_bits)) or (plan.codec.bins.bits,),
         "experiments": experiments, "images": images, "seed": seed, "decode": decode,
         "padded_dims": shape.dims, "dims": own_dims(data, shape.image_shape),
     }  # fmt: skip

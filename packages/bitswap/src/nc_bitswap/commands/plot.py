@@ -119,6 +119,8 @@ def digits(
     plugins = plugins_of(context)
     codec = load_model(model, plugins)
     data = open_dataset(dataset, plugins)
+    if data.layout == "none":
+        raise UsageError(f"{dataset}: holds no images")
     height, width = data.shape[1:] if data.layout == "chw" else data.shape[:2]
     if height is None or width is None:
         raise UsageError(f"{dataset}: images of different sizes", "use 'nc compare' for these")

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from nc_bitswap.photo.lattice import to_planes
+from nc_core.datasets.items import count_items
 from nc_core.errors import DataError
 from nc_core.protocols import Dataset
 
@@ -41,10 +42,11 @@ class Photographs:
 
     Raises:
         DataError: it holds something else, or nothing.
+        UsageError: it has no end.
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        if dataset.layout == "none" or dataset.dtype != np.uint8 or not len(dataset):
+        if dataset.layout == "none" or dataset.dtype != np.uint8 or not count_items(dataset):
             raise DataError(f"{dataset.name}: holds no 8-bit images")
         self.name = dataset.name
         self._dataset = dataset
