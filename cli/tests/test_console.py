@@ -11,8 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nc_cli.console import format_bytes, format_table, print_heading, print_json, print_table
-from nc_cli.progress import progress
+from nc_core.command_line.console import (
+    format_bytes,
+    format_table,
+    print_heading,
+    print_json,
+    print_table,
+)
+from nc_core.command_line.progress import progress
 
 
 class Terminal(io.StringIO):
@@ -146,7 +152,7 @@ def test_long_work_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("nc_cli.progress._DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("nc_core.command_line.progress._DELAY_SECONDS", 0.0)
     with progress("coding", 2) as advance:
         advance(1)
         advance(1)

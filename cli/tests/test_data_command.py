@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nc_core.datasets.exclusive import alone
 from nc_core.errors import ExitCode
 
 MNIST = (
@@ -36,6 +39,19 @@ def test_mnist_is_prepared_verified_and_found(nc: Any, shared: Path, data: Path)
     ]
     assert checked.stdout.endswith("mnist: all 4 files are right\n")
     assert nc("data", "path", "mnist").stdout == f"{data / 'mnist'}\n"
+
+
+def test_a_process_that_waits_says_so_in_one_line(shared: Path, data: Path) -> None:
+    command = [sys.executable, "-m", "nc_cli", "data", "prepare", "mnist", "--from"]
+    with alone(data / "mnist"):
+        waiting = subprocess.Popen(
+            [*command, shared / "data" / "mnist"], stderr=subprocess.PIPE, text=True
+        )
+        assert waiting.stderr is not None
+        line = waiting.stderr.readline()
+    waiting.communicate(timeout=60)
+    assert line == f"nc: warning: {data / 'mnist'}: another process prepares it; waiting\n"
+    assert waiting.returncode == ExitCode.DONE
 
 
 def test_damage_is_shown_and_ends_with_exit_code_4(nc: Any, shared: Path, data: Path) -> None:
@@ -83,7 +99,7 @@ def test_a_dataset_is_converted_verified_and_described(nc: Any, shared: Path, da
     assert nc("info", "cifar10", "--json").json()["prepared"] is False
     first = nc("data", "prepare", "cifar10", "--from", source)
     assert first.exit_code == ExitCode.DONE
-    assert "cifar10: 1,000 train and 200 test images converted from" in first.stdout
+    assert "cifar10: 1,000 train and 200 test items converted from" in first.stdout
     assert f"cifar10 is ready: 4 files, 3.7 MB, in {data / 'cifar10'}" in first.stdout
     assert "officially 50,000 train and 10,000 test" in first.stderr
     document = nc("info", "cifar10:test", "--json").json()

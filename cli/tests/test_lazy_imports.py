@@ -103,6 +103,7 @@ def modules_of(
         ["info", "--help"],
         ["eval", "--help"],
         ["compare", "--help"],
+        ["sweep", "--help"],
         ["data", "--help"],
     ],
     ids=" ".join,

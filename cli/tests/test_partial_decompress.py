@@ -74,6 +74,17 @@ def test_what_is_left_of_a_damaged_file_is_written_and_the_exit_code_says_so(
     assert not restored[4].any()
 
 
+def test_what_is_left_of_a_truncated_file_is_written(packed: Path, tmp_path: Path) -> None:
+    packed.write_bytes(packed.read_bytes()[:-300])
+    _, errors = decompress(tmp_path, packed, "-o", "out", code=ExitCode.CORRUPT)
+    assert "truncated" in errors
+    assert "--keep-going" in errors
+    _, errors = decompress(tmp_path, packed, "-o", "out", "--keep-going", code=ExitCode.CORRUPT)
+    assert "items lost: " in errors
+    restored = np.load(tmp_path / "out" / "array.npy")
+    assert np.array_equal(restored[:3], ROWS[:3])
+
+
 def test_what_is_left_of_a_damaged_file_goes_to_standard_output_too(
     packed: Path, tmp_path: Path
 ) -> None:

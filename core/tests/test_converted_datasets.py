@@ -14,6 +14,7 @@ from PIL import Image
 
 import cifar_batches
 from nc_core import open_dataset
+from nc_core.datasets.exclusive import alone
 from nc_core.datasets.manifest import read_manifest
 from nc_core.datasets.prepare import (
     FileState,
@@ -360,7 +361,7 @@ def test_a_damaged_manifest_is_reported(tmp_path: Path, data: Path) -> None:
 
 
 def test_what_cannot_be_downloaded_says_where_it_is_offered(data: Path) -> None:
-    with pytest.raises(UsageError, match="without an account") as error:
+    with pytest.raises(UsageError, match="cannot be downloaded") as error:
         prepare_dataset(spec("imagenet32"))
     assert "https://image-net.org" in str(error.value.hint)
     assert "nc data prepare imagenet32 --from PATH" in str(error.value.hint)
@@ -373,3 +374,39 @@ def test_every_error_leaves_what_was_prepared(tmp_path: Path, data: Path) -> Non
         prepare_dataset(spec("cifar10"), tmp_path / "nowhere", force=True)
     assert len(open_dataset("cifar10")) == 10
     assert names_in(data) == ["cifar10"]
+
+
+def test_a_forced_conversion_that_fails_leaves_the_old_arrays(tmp_path: Path, data: Path) -> None:
+    cifar(tmp_path)
+    prepare_dataset(spec("cifar10"), tmp_path)
+    before = names_in(data / "cifar10")
+
+    def fail(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_dataset(spec("cifar10"), tmp_path, converting=fail, force=True)
+    assert names_in(data / "cifar10") == before
+    assert {check.state for check in verify_dataset(spec("cifar10"))} == {FileState.RIGHT}
+    (data / "cifar10" / "test.npy").unlink()
+    (data / "cifar10" / "test.npy").mkdir()
+    with pytest.raises(DataError, match=r"test\.npy: is a folder"):
+        prepare_dataset(spec("cifar10"), tmp_path, force=True)
+    assert (data / "cifar10" / "prepared.json").exists()
+
+
+def test_only_errors_of_the_lock_name_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="elsewhere"), alone(tmp_path / "toy"):
+        raise FileNotFoundError("elsewhere")
+    assert names_in(tmp_path) == []
+    (tmp_path / ".toy.lock").mkdir()
+    with pytest.raises(DataError, match=r"\.toy\.lock: is a directory"), alone(tmp_path / "toy"):
+        pass
+
+
+def test_what_cannot_be_downloaded_is_proposed_with_the_users_files(data: Path) -> None:
+    for act in (lambda: verify_dataset(spec("imagenet32")), lambda: open_dataset("imagenet32")):
+        with pytest.raises(DataError, match="not prepared") as error:
+            act()
+        assert str(error.value.hint).startswith("nc data prepare imagenet32 --from PATH")

@@ -47,9 +47,9 @@ def image_file(tmp_path: Path) -> tuple[Path, list[NDArray[Any]]]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[OpenContainer]:
+def opened(path: Path, *, partial: bool = False) -> Iterator[OpenContainer]:
     with path.open("rb") as file:
-        reader = ContainerReader(file, path.name)
+        reader = ContainerReader(file, path.name, partial=partial)
         header = Header.from_json(reader.header, path.name)
         yield OpenContainer(reader, header, BorrowingModel(), CODER)
 
@@ -171,6 +171,70 @@ def test_an_array_that_fails_its_checksum_only_is_written_whole(
             restore_files(container, tmp_path / "out", keep_going=True)
     assert error.value.lost == []
     assert np.array_equal(np.load(tmp_path / "out" / "digits.npy"), DIGITS)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_whole_items_of_a_truncated_array_are_kept(
+    array_file: Path, tmp_path: Path, threads: int
+) -> None:
+    with opened(array_file) as container:
+        lengths = container.reader.chunk_lengths
+    cut = array_file.read_bytes()[: -sum(lengths[17:])]  # into the 17th, as the footer goes too
+    array_file.write_bytes(cut)
+    with pytest.raises(CorruptFileError, match="truncated") as refused, opened(array_file):
+        pass
+    assert "--keep-going" in str(refused.value.hint)
+    with opened(array_file, partial=True) as container:
+        with pytest.raises(CorruptFileError, match="truncated"):
+            restore_files(container, tmp_path / "out", threads=threads)
+        with pytest.raises(PartlyRestoredError, match="not be compared with checksums") as error:
+            restore_files(container, tmp_path / "out", keep_going=True, threads=threads)
+        kept = 20 - len(error.value.lost)
+        assert kept in (16, 17)
+        assert error.value.lost == list(range(kept, 20))
+        with pytest.raises(CorruptFileError, match="truncated"):
+            restore_files(container, tmp_path / "one", wanted=[19], keep_going=True)
+    expected = DIGITS.copy()
+    expected[kept:] = 0
+    assert np.array_equal(np.load(tmp_path / "out" / "digits.npy"), expected)
+
+
+def test_a_container_without_its_footer_gives_everything_back(
+    image_file: tuple[Path, list[NDArray[Any]]], tmp_path: Path
+) -> None:
+    path, pixels = image_file
+    path.write_bytes(path.read_bytes()[:-1])
+    with (
+        opened(path, partial=True) as container,
+        pytest.raises(PartlyRestoredError, match="no item is lost") as error,
+    ):
+        restore_files(container, tmp_path / "out", keep_going=True)
+    for restored, image in zip(error.value.paths, pixels, strict=True):
+        assert np.array_equal(read_image(restored).pixels, image)
+    assert read_image(error.value.paths[2]).icc == PROFILE
+
+
+def test_images_truncated_anywhere_are_right_or_lost(
+    image_file: tuple[Path, list[NDArray[Any]]], tmp_path: Path
+) -> None:
+    path, pixels = image_file
+    whole = path.read_bytes()
+    kept: list[int] = []
+    end_of_last = len(whole) - 1000
+    for end in (*range(0, end_of_last, 997), *range(end_of_last, len(whole), 20)):
+        path.write_bytes(whole[:end])
+        try:
+            with opened(path, partial=True) as container:
+                restore_files(container, tmp_path / "out", keep_going=True, force=True)
+        except PartlyRestoredError as error:
+            kept.append(len(error.paths))
+            assert error.lost == list(range(kept[-1], 4))
+            for restored, image in zip(error.paths, pixels, strict=False):
+                assert np.array_equal(read_image(restored).pixels, image)
+        except CorruptFileError:
+            assert not kept
+    assert sorted(set(kept)) == [2, 3, 4]
+    assert kept == sorted(kept)
 
 
 def test_no_item_chosen_is_no_item_decoded(array_file: Path, tmp_path: Path) -> None:

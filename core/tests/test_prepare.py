@@ -264,7 +264,7 @@ def test_a_killed_process_leaves_nothing_that_stays(tmp_path: Path, data: Path) 
     write_batches(tmp_path / "have")
     process = start_preparing(tmp_path / "have")
     deadline = time.monotonic() + 60
-    while not list((data / "cifar10").glob(".nc-*.tmp")) and time.monotonic() < deadline:
+    while not list((data / "cifar10").rglob(".nc-*.tmp")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     process.communicate()

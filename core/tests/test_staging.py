@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nc_core import file_lock
-from nc_core.staging import publish, staging_folder
+from nc_core.staging import publish, staging_folder, temporary_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -75,6 +75,38 @@ def test_all_files_that_got_their_names_stay(tmp_path: Path) -> None:
     with staging_folder(tmp_path):
         pass
     assert names(tmp_path) == ["a", "b"]
+
+
+def test_files_in_folders_are_taken_back_too(tmp_path: Path) -> None:
+    die(tmp_path,
+        "    (s / 'b').unlink(), (s / 'b').mkdir(), (s / 'b' / 'c').write_text('new')\n"
+        "    real = Path.replace\n"
+        "    Path.replace = lambda p, t: real(p, t) if p.name != 'a' else die()\n"
+        "    staging.publish(s, ['b/c', 'a'])\n")  # fmt: skip
+    assert (tmp_path / "b" / "c").exists()
+    with staging_folder(tmp_path):
+        pass
+    assert not (tmp_path / "b" / "c").exists()
+
+
+def test_a_folder_of_another_user_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die(tmp_path, "    die()\n")
+    monkeypatch.setattr("os.getuid", lambda: -1, raising=False)
+    with staging_folder(tmp_path):
+        pass
+    assert len(names(tmp_path)) == 1
+
+
+def test_temporary_files_of_a_killed_process_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die(tmp_path, "    die()\n")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        assert [tmp_path / name for name in names(tmp_path)] == [folder]
+    assert names(tmp_path) == []
 
 
 def test_the_folder_of_a_living_process_is_left_alone(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import click
 
 import nc_core
 from nc_cli import __version__
-from nc_cli.console import warn
 from nc_cli.lazy import Entry, LazyGroup
 from nc_cli.options import common_options, examples, plugin_files
 from nc_cli.session import Session, current_session
+from nc_core.command_line.console import warn
 from nc_core.errors import ExitCode, NcError, UsageError
 
 __all__ = ["Application", "main", "root"]
@@ -36,6 +36,7 @@ _COMMANDS = {
     "info": _entry("info", "Describe a compressed file, a dataset or a model.", "Files"),
     "eval": _entry("evaluate", "Measure a model on a dataset.", "Measurements"),
     "compare": _entry("compare", "Compare models with classical lossless codecs.", "Measurements"),
+    "sweep": _entry("sweep", "Run a command at every point of a grid.", "Measurements"),
     "data": _entry("data", "Download and check datasets.", "Data"),
     "list": _entry(
         "list",

@@ -8,8 +8,8 @@ from contextlib import redirect_stdout
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from nc_cli.console import print_heading, print_text
-from nc_cli.progress import progress
+from nc_core.command_line.console import print_heading, print_text
+from nc_core.command_line.progress import progress
 from nc_core.entry_points import canonical
 from nc_core.errors import PluginError
 from nc_core.lookup import did_you_mean

@@ -5,22 +5,23 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from nc_cli.console import warn
+from nc_core.command_line.console import warn
 from nc_core.comparison import COLUMNS, Comparison
 from nc_core.datasets.items import file_stem
 from nc_core.errors import DataError, MissingDependencyError, UsageError
-from nc_core.files import atomic_write, describe_os_error
+from nc_core.file_lock import LOCK
+from nc_core.files import atomic_write, describe_os_error, made_folder
 from nc_core.outcomes import COLUMNS as OUTCOME_COLUMNS
 from nc_core.outcomes import OUTCOMES_SCHEMA, Outcome, draw_outcomes
 from nc_core.plots import check_suffix, draw_comparison, save_figure, write_csv
 from nc_core.sources import DatasetSource, FileSource, Source, expand_inputs
+from nc_core.staging import publish, staging_folder
 
 if TYPE_CHECKING:
     from nc_core.plugins import PluginManager
@@ -152,15 +153,14 @@ class OutputFolder:
             _refuse_existing(folder / name, force)
 
     def __enter__(self) -> OutputFolder:
-        self._made: Path | None = None
         if self._folder is not None:
-            try:
-                if not self._folder.exists():
-                    self._folder.mkdir(parents=True)
-                    self._made = self._folder
-                self._staging = TemporaryDirectory(prefix=".nc-", dir=self._folder)
-            except OSError as error:
-                raise describe_os_error(error, self._folder) from error
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(made_folder(self._folder))
+                    self._staging = stack.enter_context(staging_folder(self._folder))
+                except OSError as error:
+                    raise describe_os_error(error, self._folder) from error
+                self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -171,21 +171,17 @@ class OutputFolder:
     ) -> None:
         if self._folder is None:
             return
-        try:
-            if error is None:
-                _move_all(Path(self._staging.name), self._folder)
-        finally:
-            self._staging.cleanup()
-            if self._made is not None and error is not None:
-                with suppress(OSError):
-                    self._made.rmdir()
+        with self._stack:
+            if error is not None:
+                raise error
+            _publish_all(self._staging, self._folder)
 
     @property
     def containers(self) -> list[Path] | None:
         """Where the container of each model is made; None where none is kept."""
         if self._folder is None:
             return None
-        return [Path(self._staging.name, name) for name in self._names]
+        return [self._staging / name for name in self._names]
 
     def fill(self, comparison: Comparison, plugins: PluginManager) -> None:
         """Add the decoded images, the table, and the figure where matplotlib is installed.
@@ -194,7 +190,7 @@ class OutputFolder:
         """
         if self._folder is None or self.containers is None:
             return
-        folder = Path(self._staging.name)
+        folder = self._staging
         _decode(self.containers[0], folder / "decoded", plugins)
         with atomic_write(folder / "compare.json") as file:
             text = json.dumps(comparison.to_json(), indent=2, allow_nan=False) + "\n"
@@ -305,13 +301,11 @@ def _refuse_existing(path: Path, force: bool) -> None:
         raise DataError(f"{path}: file exists", "use --force to replace it")
 
 
-def _move_all(staging: Path, folder: Path) -> None:
+def _publish_all(staging: Path, folder: Path) -> None:
     """Give every file its place."""
     try:
-        for path in sorted(staging.rglob("*")):
-            if path.is_file():
-                target = folder / path.relative_to(staging)
-                target.parent.mkdir(exist_ok=True)
-                path.replace(target)
+        files = (path for path in sorted(staging.rglob("*")) if path.is_file())
+        names = [path.relative_to(staging).as_posix() for path in files]
+        publish(staging, [name for name in names if name != LOCK])
     except OSError as error:
         raise describe_os_error(error, folder) from error

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nc_cli.console import log_to_stderr
 from nc_cli.session import Session, current_session
+from nc_core.command_line.console import log_to_stderr
+from nc_core.command_line.options import (
+    FilePath,
+    examples,
+    force,
+    json_output,
+    limit,
+    out,
+    seed,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,36 +52,6 @@ __all__ = [
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def examples(*lines: str) -> str:
-    """An epilog that ends a help page with commands that work as they stand."""
-    title = "Examples:" if len(lines) > 1 else "Example:"
-    return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
-
-
-def json_output() -> Callable[[_Command], _Command]:
-    """``--json``, passed as ``as_json: bool``."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
-    )
-
-
-def force() -> Callable[[_Command], _Command]:
-    """``--force``, passed as ``force: bool``."""
-    return click.option("--force", is_flag=True, help="Replace files that exist.")
-
-
-def seed(default: int = 0) -> Callable[[_Command], _Command]:
-    """``--seed``, passed as ``seed: int``."""
-    return click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=default,
-        show_default=True,
-        metavar="N",
-        help="Seed of every random choice: the same seed gives the same result.",
-    )
-
-
 def threads() -> Callable[[_Command], _Command]:
     """``--threads``, passed as ``threads: int``; the number of usable cores by default."""
     return click.option(
@@ -83,47 +62,6 @@ def threads() -> Callable[[_Command], _Command]:
         metavar="N",
         help="Number of workers; it cannot change the result.",
     )
-
-
-def limit() -> Callable[[_Command], _Command]:
-    """``--limit``, passed as ``limit: int | None``."""
-    return click.option(
-        "--limit",
-        type=click.IntRange(min=1),
-        show_default="all",
-        metavar="N",
-        help="Use only the first N items of the dataset.",
-    )
-
-
-def out(metavar: str, help_text: str, *, required: bool = False) -> Callable[[_Command], _Command]:
-    """``-o/--out``, passed as ``out: Path | None``; commands may read ``-`` as standard output."""
-    return click.option(
-        "-o",
-        "--out",
-        type=FilePath(),
-        required=required,
-        metavar=metavar,
-        help=help_text,
-    )
-
-
-class FilePath(click.Path):
-    """A path; an empty one, which would mean the current folder, is refused.
-
-    That a file cannot be read is left to whoever opens it: an error of data, not of usage.
-    """
-
-    def __init__(self, *, dir_okay: bool = True) -> None:
-        from pathlib import Path
-
-        super().__init__(path_type=Path, readable=False, allow_dash=True, dir_okay=dir_okay)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, as :class:`click.Path` makes it."""
-        if value == "":
-            self.fail("an empty path", param, ctx)
-        return super().convert(value, param, ctx)
 
 
 def inputs() -> Callable[[_Command], _Command]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nc_cli.console import warn
+from nc_core.command_line.console import label_logged_warnings, warn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +25,15 @@ class Session:
     Args:
         plugins: the manager to use; by default, everything that is installed.
         debug: show the traceback of an error.
+
+    Attributes:
+        plugin_files: the files that the user named.
     """
 
     def __init__(self, plugins: PluginManager | None = None, *, debug: bool = False) -> None:
         self.debug = debug
         self.verbosity = 0
-        self._files: list[Path] = []
+        self.plugin_files: list[Path] = []
         if plugins is not None:
             self.plugins = plugins
 
@@ -39,20 +42,20 @@ class Session:
         """The plugin manager, made when it is first asked for."""
         from nc_core.plugins import PluginManager
 
+        label_logged_warnings()
         manager = PluginManager()
         # What a plugin prints while it is imported must not end up among the results.
         with redirect_stdout(sys.stderr):
             manager.discover()
-        for file in self._files:
+        for file in self.plugin_files:
             _load_file(manager, file)
         return manager
 
     def add_plugin_file(self, file: Path) -> None:
         """A plugin of one file that the user names; loaded when plugins are asked for."""
+        self.plugin_files.append(file)
         if "plugins" in vars(self):
             _load_file(self.plugins, file)
-        else:
-            self._files.append(file)
 
 
 def _load_file(manager: PluginManager, file: Path) -> None:

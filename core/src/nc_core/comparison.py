@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +18,7 @@ from nc_core.lossless import compress_source
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
 from nc_core.sources import ArraySource, Source
+from nc_core.staging import temporary_folder
 
 __all__ = ["COLUMNS", "COMPARE_SCHEMA", "Comparison", "Row", "compare"]
 
@@ -160,12 +160,12 @@ def compare(
     total = _STEPS_PER_MODEL * len(models) + classical_steps
     report = progress or (lambda title, done, total: None)
     rows = []
-    with TemporaryDirectory(prefix="nc-compare-") as temporary, _one_thread():
+    with temporary_folder() as temporary, _one_thread():
         for index, model in enumerate(models):
             report(model.name, _STEPS_PER_MODEL * index, total)
-            _warm_up(source, model, coder, Path(temporary))
+            _warm_up(source, model, coder, temporary)
             kept = None if files is None else files[index]
-            path = kept or Path(temporary, f"{index}.ncz")
+            path = kept or temporary / f"{index}.ncz"
             rate = compress_source(source, path, model, coder, force=force)
             rows.append(_our_row(model, coder, rate, kept))
     before = _STEPS_PER_MODEL * len(models)

@@ -90,23 +90,35 @@ class ContainerReader:
     Args:
         file: open for reading.
         name: what to call it in errors.
+        partial: read the whole chunks at the front of a container whose end is damaged or missing.
 
     Attributes:
-        header, footer: their JSON data.
+        header, footer: their JSON data; an empty footer where it is damaged or missing.
         size: bytes of the file.
+        damage: what is wrong with the end of the file; None where nothing is.
 
     Raises:
         CorruptFileError: not a container, of another version, damaged or truncated.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, *, partial: bool = False) -> None:
         self._file = file
         self._name = name
         self.size = file.seek(0, os.SEEK_END)
         file.seek(0)
         self.header, self._start = _read_header(file, self.size, name)
-        self.footer, self._end = self._read_footer()
-        self.chunk_lengths = self._checked_lengths()
+        self.damage: CorruptFileError | None = None
+        try:
+            self.footer, self._end = self._read_footer()
+            self.chunk_lengths = self._checked_lengths()
+        except CorruptFileError as error:
+            if not partial:
+                error.hint = (
+                    "nc decompress --keep-going restores what is left of it, if anything is"
+                )
+                raise
+            self.damage, self.footer = error, {}
+            self.chunk_lengths = self._lengths_without_index()
         self._offsets = list(accumulate(self.chunk_lengths, initial=self._start))
 
     def chunks(self) -> Iterator[tuple[bytes, bytes]]:
@@ -148,6 +160,13 @@ class ContainerReader:
             raise CorruptFileError(f"{self._name}: damaged, its index does not fit its chunks")
         return list(lengths)  # type: ignore[arg-type]
 
+    def _lengths_without_index(self) -> list[int]:
+        """Bytes of each whole chunk in front of the footer, or of the damage."""
+        self._file.seek(self._start)
+        return [
+            chunk_size(payload) for _, payload in _whole_chunks(self._file, self.size - self._start)
+        ]
+
     def _read_chunk(self, start: int, end: int) -> tuple[bytes, bytes]:
         """The chunk that fills the bytes from ``start`` to ``end`` exactly."""
         self._file.seek(start)
@@ -179,16 +198,22 @@ def whole_chunks(file: BinaryIO, header: Mapping[str, Any]) -> Iterator[tuple[by
             "what was left to resume belongs to another input, model or version",
             "run the command without --resume",
         )
-    while True:
-        chunk = _next_chunk(file, size - file.tell())
-        if chunk is None or chunk[0] == _FOOTER:
-            return
-        yield chunk
+    yield from _whole_chunks(file, size - file.tell())
 
 
 def chunk_size(payload: bytes) -> int:
     """Bytes of a chunk with that payload."""
     return _CHUNK.size + len(payload) + _U32.size
+
+
+def _whole_chunks(file: BinaryIO, available: int) -> Iterator[tuple[bytes, bytes]]:
+    """Chunks from the file's position on, up to a footer or one that is damaged or not whole."""
+    while True:
+        chunk = _next_chunk(file, available)
+        if chunk is None or chunk[0] == _FOOTER:
+            return
+        available -= chunk_size(chunk[1])
+        yield chunk
 
 
 def _next_chunk(file: BinaryIO, available: int) -> tuple[bytes, bytes] | None:

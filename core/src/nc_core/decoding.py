@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from nc_core.parallel import in_order
 from nc_core.protocols import Coder, LosslessModel
 
 __all__ = ["Damage", "Decoded", "Progress", "decode_container"]
+
+_MOST_LOST = 1 << 24
 
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
@@ -61,7 +64,8 @@ def decode_container(
 ) -> Iterator[Decoded]:
     """The items of a container in order, each compared with the checksum of what went in.
 
-    An array has one checksum, so that single items of it are checked by their chunk only.
+    An array has one checksum, so that single items of it are checked by their chunk only; so are
+    all items of a container without a footer.
 
     Args:
         reader: of the container.
@@ -77,12 +81,16 @@ def decode_container(
         CorruptFileError: another model, damage, or a machine that computes differently.
     """
     header.check_model(model)
-    if fewest_chunks(header.content, header.tiling) > len(reader.chunk_lengths):
-        raise _misfit(header)  # before memory is taken for any item
     wanted = range(len(header.content)) if wanted is None else frozenset(wanted)
+    if reader.damage is not None:
+        wanted = _whole_items(reader, header, wanted, on_damage)
+    elif fewest_chunks(header.content, header.tiling) > len(reader.chunk_lengths):
+        raise _misfit(header)  # before memory is taken for any item
     tasks = _Tasks(reader, header, wanted, on_damage)
     assembly = _Assembly(header, wanted)
-    checksums = Checksums(header.content, reader.footer, header.file)
+    checksums = (
+        Checksums(header.content, reader.footer, header.file) if reader.damage is None else None
+    )
     total, done = sum(header.content[index].dims for index in wanted), 0
 
     def decode(task: _Task) -> tuple[_Task, NDArray[Any] | CorruptFileError]:
@@ -106,7 +114,8 @@ def decode_container(
         else:
             for item in assembly.add(task, blocks):
                 try:
-                    checksums.check(item.index, item.samples)
+                    if checksums is not None:
+                        checksums.check(item.index, item.samples)
                 except CorruptFileError as error:
                     if on_damage is None:
                         raise
@@ -118,6 +127,31 @@ def decode_container(
         done += sum(tile.dims for tile in task.tiles if tile.item in wanted)
         if progress is not None:
             progress(done, total)
+
+
+def _whole_items(
+    reader: ContainerReader,
+    header: Header,
+    wanted: Collection[int],
+    on_damage: Callable[[Damage], None] | None,
+) -> Collection[int]:
+    """Those of the wanted items that a container without its end holds completely.
+
+    Raises:
+        CorruptFileError: none, or without ``on_damage``, or too many are missing to tell of.
+    """
+    assert reader.damage is not None
+    if on_damage is None:
+        raise reader.damage
+    kinds = map(reader.chunk_type, range(len(reader.chunk_lengths)))
+    chunks = sum(kind not in METADATA_LIMITS for kind in kinds)
+    missing = next(islice(plan_chunks(header.content, header.tiling), chunks, None), None)
+    end = len(header.content) if missing is None else missing[0].item
+    if not end or len(wanted) - end > _MOST_LOST:
+        raise reader.damage
+    lost = tuple(item for item in wanted if item >= end)
+    on_damage(Damage(reader.damage, tuple(sorted(lost))))
+    return range(end) if isinstance(wanted, range) else frozenset(wanted).difference(lost)
 
 
 _Packed = dict[tuple[int, bytes], bytes]  # (item, chunk type) -> payload
@@ -208,7 +242,7 @@ class _Tasks(Iterable[_Task]):
             if any(tile.item in self._wanted for tile in tiles):
                 yield self._task(seed, tiles, index, metadata)
             seed, metadata = seed + 1, []
-        if metadata or next(plan, None) is not None:
+        if self._reader.damage is None and (metadata or next(plan, None) is not None):
             raise _misfit(self._header)
 
     def _task(self, seed: int, tiles: list[Tile], index: int, metadata: list[int]) -> _Task:

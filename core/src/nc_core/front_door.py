@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from nc_core.rates import Measurement, Rate
 from nc_core.restore import open_container, restore_arrays, restore_files
 from nc_core.sources import ArraySource, DatasetSource, FileSource, Source, expand_inputs
 from nc_core.specs import EvaluatorSpec
+from nc_core.staging import temporary_folder
 
 __all__ = ["Compressed", "compress", "decompress", "evaluate"]
 
@@ -109,8 +109,8 @@ def compress(
 
     if path is not None:
         return Compressed(run(Path(path)), Path(path))
-    with tempfile.TemporaryDirectory(prefix="nc-") as folder:
-        target = Path(folder) / "data.ncz"
+    with temporary_folder() as folder:
+        target = folder / "data.ncz"
         rate = run(target)
         return Compressed(rate, None, target.read_bytes())
 
@@ -155,7 +155,7 @@ def decompress(
     if keep_going and folder is None:
         raise UsageError("keep_going writes what is left; it needs a folder")
     with _opened(source) as file:
-        container = open_container(file, name, model, plugins)
+        container = open_container(file, name, model, plugins, partial=keep_going)
         if folder is not None:
             return restore_files(
                 container, Path(folder),

@@ -74,7 +74,12 @@ class OpenContainer:
 
 
 def open_container(
-    file: BinaryIO, name: str, model: str | None = None, plugins: PluginManager | None = None
+    file: BinaryIO,
+    name: str,
+    model: str | None = None,
+    plugins: PluginManager | None = None,
+    *,
+    partial: bool = False,
 ) -> OpenContainer:
     """Read a container's header and find what decodes it.
 
@@ -83,13 +88,14 @@ def open_container(
         name: what to call it in errors.
         model: name of the model to use instead of the one with the container's id.
         plugins: where to look; by default what is installed.
+        partial: open one whose end is damaged or missing too, for ``keep_going``.
 
     Raises:
         CorruptFileError: damaged, or its model is not there.
         PluginError: no coder that reads its words is there.
     """
     plugins = installed() if plugins is None else plugins
-    reader = ContainerReader(file, name)
+    reader = ContainerReader(file, name, partial=partial)
     header = Header.from_json(reader.header, name)
     if model is None:
         found = model_by_id(header.model_id, header.model, name, plugins, header.codec[0])
@@ -184,7 +190,8 @@ def restore_files(
         publish(staging, [path.name for path in written])
     if damage:
         zeros_in = content.name if one_array else None
-        raise _partly_restored(container.header, damage, written, zeros_in)
+        is_checked = container.reader.damage is None
+        raise _partly_restored(container.header, damage, written, zeros_in, is_checked)
     return written
 
 
@@ -199,17 +206,32 @@ def _item_names(content: Content, wanted: Collection[int] | None) -> dict[int, s
 
 
 def _partly_restored(
-    header: Header, damage: list[Damage], written: list[Path], zeros_in: str | None
+    header: Header,
+    damage: list[Damage],
+    written: list[Path],
+    zeros_in: str | None,
+    is_checked: bool,
 ) -> PartlyRestoredError:
-    """The error; ``zeros_in`` names the array that has zeros in place of lost items."""
-    lost = [index for entry in damage for index in entry.items]
+    """The error.
+
+    Args:
+        header: of the container.
+        damage: what was found.
+        written: files with what is left.
+        zeros_in: name of the array that has zeros in place of lost items.
+        is_checked: what was written was compared with its checksums.
+    """
+    lost = sorted(index for entry in damage for index in entry.items)
     if lost:
         what = f"{len(lost)} of {len(header.content)} items lost: {_ranges(lost)}"
         what += "" if zeros_in is None else f"; zeros in {zeros_in} instead"
+    elif not is_checked:
+        what = "no item is lost"
     elif header.content.kind == "array":
         what = "there is no telling which of its items are wrong"
     else:
         what = "metadata lost"
+    what += "" if is_checked else "; what was written could not be compared with checksums"
     reason = damage[0].error.message.removeprefix(f"{header.file}: ")
     return PartlyRestoredError(f"{header.file}: {reason}", what, lost, written)
 
@@ -276,18 +298,20 @@ def _write_array(path: Path, content: Content, items: Iterator[Decoded]) -> bool
         "fortran_order": False,
         "shape": content.array_shape,
     }
-    blank = np.zeros(content[0].shape, dtype).data
-    position, found = 0, False
+    position, blank = 0, b""
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for item in items:
+            blank = blank or bytes(dtype.itemsize * item.samples.size)
             file.writelines([blank] * (item.index - position))
             file.write(np.ascontiguousarray(item.samples, dtype).data)
-            position, found = item.index + 1, True
+            position = item.index + 1
+        if not position:
+            return False
         file.writelines([blank] * (len(content) - position))
         file.flush()
         os.fsync(file.fileno())
-    return found
+    return True
 
 
 def _little_endian(content: Content) -> np.dtype[Any]:

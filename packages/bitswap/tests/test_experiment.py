@@ -18,6 +18,7 @@ from nc_bitswap.codec import ORDERS, BitswapCodec, Order
 from nc_bitswap.discretization import LatentBins, find_bins
 from nc_bitswap.experiment import choose_images, own_dims, plan_experiments, run_experiments
 from nc_bitswap.experiment_results import ARRAYS, Results, read_arrays, summarize
+from nc_bitswap.figure_cma import run_panels
 from nc_bitswap.layers import data_dependent_init
 from nc_bitswap.model import Architecture, HierarchicalVAE
 from nc_bitswap.release import load, write_model
@@ -25,7 +26,7 @@ from nc_bitswap.side_by_side import Messages, SideBySide, SideBySideChain
 from nc_core.ans import Message, Rans
 from nc_core.ans.bits_back import pop_bit_swap, push_bit_swap
 from nc_core.datasets.arrays import ArrayRows
-from nc_core.errors import ExitCode, InterruptedWorkError, UsageError
+from nc_core.errors import DataError, ExitCode, InterruptedWorkError, UsageError
 from nc_core.model_file import read_model_file
 from nc_core.runs import RunDirectory
 
@@ -194,8 +195,29 @@ def test_experiments_can_be_added_but_not_changed(files: tuple[Path, Path], tmp_
     before = read_arrays(out, "bb-ans", 6)["nets"]
     experiment(files, out, "--experiments", "2", *one, "--resume")
     np.testing.assert_array_equal(read_arrays(out, "bb-ans", 6)["nets"][:1], before)
+    nets = out / "results" / "bbans_6bits_nets.npy"  # as if killed before the other arrays
+    np.save(nets, np.pad(np.load(nets), ((0, 1), (0, 0)), constant_values=np.nan))
+    assert experiment(files, out, "--experiments", "3", *one, "--resume").exit_code == 0
+    assert np.isfinite(read_arrays(out, "bb-ans", 6)["nets"]).all()
+    np.save(nets, np.ones(3))
+    with pytest.raises(DataError, match="not of its companions' shape"):
+        experiment(files, out, "--experiments", "3", *one, "--resume")
     with pytest.raises(UsageError, match="seed"):
         experiment(files, out, *one, "--experiments", "2", "--seed", "1", "--resume")
+
+
+def test_another_order_or_other_bits_join_those_of_the_run(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    options = ["--images", "2", "--json"]
+    experiment(files, out, *options, "--experiments", "3", "--order", "bb-ans")
+    more = [*options, "--resume", "--experiments", "2", "--order", "bit-swap", "--bits", "5"]
+    records = json.loads(experiment(files, out, *more).stdout)
+    found = [(record["order"], record["bits"], record["experiments"]) for record in records]
+    assert found == [("bit-swap", 5, 2), ("bb-ans", 6, 3)]
+    assert records == json.loads((out / "results" / "experiment.json").read_text())
+    assert [list(panel.averages) for panel in run_panels(out)] == [["bit-swap"], ["bb-ans"]]
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:

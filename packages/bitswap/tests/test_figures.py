@@ -12,6 +12,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from nc_bitswap.benchmark import benchmark, png_payload, png_with_payload
 from nc_bitswap.cli import bitswap
@@ -201,6 +202,19 @@ def test_both_protocols_measure_the_classical_codecs() -> None:
     assert whole["gzip"].deviation is None
     with pytest.raises(UsageError, match="need 20 images"):
         benchmark(data, "bit-swap", 5, 4, 100)
+
+
+def test_a_codec_that_fails_in_some_experiments_says_so(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 8, (6, 20, 20), np.uint8)
+    for index, pixels in enumerate(images):
+        # WebP holds no image that is wider than 16,383 pixels.
+        wide = np.tile(pixels[:1], (1, 820)) if index == 0 else pixels
+        Image.fromarray(wide).save(tmp_path / f"{index}.png")
+    options = ["--dataset", f"folder:{tmp_path}", "--experiments", "3", "--images", "2"]
+    result = CliRunner().invoke(bitswap, ["benchmark", *options], catch_exceptions=False)
+    webp = next(line for line in result.stdout.splitlines() if line.startswith("WebP"))
+    assert "(2 x 2 images); 1 failed: " in webp
+    assert result.stdout.count("(3 x 2 images)\n") == 4
 
 
 def test_the_whole_test_set_needs_what_it_did_for_bb_ans(

@@ -174,6 +174,9 @@ def test_grey_images_and_transparency_become_rgb() -> None:
     assert planes.shape == (2, 3, 8, 8)
     with pytest.raises(DataError, match="no 8-bit images"):
         Photographs(ArrayRows("deep", pictures(1).astype(np.uint16), "hwc"))
+    many = Photographs(ArrayRows("many", np.zeros((1, 40, 30, 5), np.uint8), "hwc"))
+    with pytest.raises(DataError, match=r"many: image 0 of shape \(40, 30, 5\) has 5 channels"):
+        many.picture(0)
 
 
 # Runs
@@ -287,6 +290,10 @@ def test_crops_that_processes_cannot_share_are_refused(photographs: Photographs)
     with pytest.raises(UsageError, match="3 crops of base cannot be divided among 2") as caught:
         data.load(np.array([0]), np.random.default_rng(0))
     assert caught.value.hint == "--set base.batch_size=4"
+    data = training_data(small(**{"training.batch_size": 5}), photographs)
+    with pytest.raises(UsageError, match="5 crops of lattice0 cannot be divided") as caught:
+        data.load(np.array([0, 1]), np.random.default_rng(0))
+    assert caught.value.hint == "--set training.batch_size=6"
 
 
 def test_predictors_that_integers_cannot_hold_are_refused_at_once(

@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nc_cli import options
-from nc_cli.console import format_table, print_heading, print_json, print_table, print_text
-from nc_cli.progress import Advance, progress
 from nc_cli.session import current_session
+from nc_core.command_line.console import (
+    format_table,
+    print_heading,
+    print_json,
+    print_table,
+    print_text,
+)
+from nc_core.command_line.progress import Advance, progress
 from nc_core.errors import InterruptedWorkError, UsageError
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nc_cli import options
-from nc_cli.console import print_json, print_text
-from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
+from nc_core.command_line.console import print_json, print_text
+from nc_core.command_line.progress import cumulative, progress
 from nc_core.errors import InterruptedWorkError, NcError, UsageError
+from nc_core.staging import temporary_folder
 
 if TYPE_CHECKING:
     from nc_core.rates import Rate
@@ -78,8 +78,8 @@ def command(
         raise UsageError(f"{option} has no meaning for standard output", "leave it out")
     with _source(inputs, dataset, limit) as (source, sizes):
         if to_stdout:
-            with tempfile.TemporaryDirectory(prefix="nc-") as folder:
-                target = Path(folder) / "stdout.ncz"
+            with temporary_folder() as folder:
+                target = folder / "stdout.ncz"
                 with _called(target, "standard output"):
                     rate = _compress(source, target, model, coder, order, threads, verify)
                 with target.open("rb") as file:
@@ -161,8 +161,8 @@ def _standard_input(inputs: tuple[Path, ...]) -> Iterator[list[Path]]:
         return
     if count > 1:
         raise UsageError("standard input can be read only once", "give - once")
-    with tempfile.TemporaryDirectory(prefix="nc-") as folder:
-        spool = Path(folder) / _STDIN_NAME
+    with temporary_folder() as folder:
+        spool = folder / _STDIN_NAME
         with spool.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
         with _called(spool, "standard input"):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nc_cli import options
-from nc_cli.console import format_bytes, print_json, print_table, print_text, warn
-from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
+from nc_core.command_line.console import format_bytes, print_json, print_table, print_text, warn
+from nc_core.command_line.progress import cumulative, progress
 from nc_core.errors import DataError, InterruptedWorkError
 
 if TYPE_CHECKING:
@@ -160,9 +160,9 @@ def _few(names: list[str]) -> str:
 
 
 def _items(manifest: Manifest) -> str:
-    """How many items there are: ``50,000 train and 10,000 test images``."""
+    """How many items there are: ``50,000 train and 10,000 test items``."""
     counts = [f"{count.found:,} {split}" for split, count in manifest.items.items()]
-    return " and ".join(counts) + " images"
+    return " and ".join(counts) + " items"
 
 
 def _warn_of_other_counts(spec: DatasetSpec, manifest: Manifest) -> None:
@@ -193,13 +193,13 @@ def _file_progress(
 
 @contextmanager
 def _conversion_progress() -> Iterator[Callable[[int, int], None]]:
-    """Progress over images, whose number is known when the first of them are converted."""
+    """Progress over items, whose number is known when the first of them are converted."""
     with ExitStack() as stack:
         reports: list[Callable[[float, float], None]] = []
 
         def report(done: int, total: int) -> None:
             if not reports:
-                advance = stack.enter_context(progress("converting", total, "images"))
+                advance = stack.enter_context(progress("converting", total, "items"))
                 reports.append(cumulative(advance))
             reports[0](done, total)
 

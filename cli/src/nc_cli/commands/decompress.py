@@ -16,10 +16,11 @@ from typing import BinaryIO
 import click
 
 from nc_cli import options
-from nc_cli.console import print_json, print_text
-from nc_cli.progress import cumulative, progress
 from nc_cli.session import current_session
+from nc_core.command_line.console import print_json, print_text
+from nc_core.command_line.progress import cumulative, progress
 from nc_core.errors import CorruptFileError, DataError, PartlyRestoredError, UsageError
+from nc_core.staging import temporary_folder
 
 __all__ = ["command"]
 
@@ -72,9 +73,9 @@ def command(
         raise UsageError("the file and the JSON document cannot both go to standard output")
     start = time.perf_counter()
     if to_stdout:
-        with tempfile.TemporaryDirectory(prefix="nc-") as folder:
+        with temporary_folder() as folder:
             try:
-                paths = restore(Path(folder), force=False, single=True)
+                paths = restore(folder, force=False, single=True)
             except PartlyRestoredError as error:
                 _copy_to_stdout(error.paths[0])
                 raise
@@ -134,7 +135,8 @@ def _restore(
     from nc_core.restore import open_container, restore_files
 
     with _opened(file) as (stream, name):
-        container = open_container(stream, name, model, current_session().plugins)
+        plugins = current_session().plugins
+        container = open_container(stream, name, model, plugins, partial=keep_going)
         header = container.header
         _log.info("%s: model %s (id %s), coder %s", name, header.model, header.model_id[:12],
                   header.coder)  # fmt: skip

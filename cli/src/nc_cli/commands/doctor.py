@@ -7,8 +7,14 @@ from typing import Any
 import click
 
 from nc_cli import options
-from nc_cli.console import format_bytes, print_heading, print_json, print_table, print_text
 from nc_cli.session import current_session
+from nc_core.command_line.console import (
+    format_bytes,
+    print_heading,
+    print_json,
+    print_table,
+    print_text,
+)
 from nc_core.errors import PluginError
 
 __all__ = ["command"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from nc_cli import options
-from nc_cli.console import print_json, print_table
 from nc_cli.session import current_session
+from nc_core.command_line.console import print_json, print_table
 
 __all__ = ["command"]
 

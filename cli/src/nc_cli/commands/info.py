@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nc_cli import options
-from nc_cli.console import format_bytes, print_json, print_table
 from nc_cli.session import current_session
+from nc_core.command_line.console import format_bytes, print_json, print_table
 from nc_core.errors import PluginError, UsageError
 from nc_core.lookup import did_you_mean
 from nc_core.specs import DatasetSpec, ModelSpec, Spec

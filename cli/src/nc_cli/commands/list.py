@@ -9,8 +9,15 @@ from typing import Any
 import click
 
 from nc_cli import options
-from nc_cli.console import format_bytes, print_heading, print_json, print_table, print_text, warn
 from nc_cli.session import current_session
+from nc_core.command_line.console import (
+    format_bytes,
+    print_heading,
+    print_json,
+    print_table,
+    print_text,
+    warn,
+)
 from nc_core.plugins import PluginManager
 from nc_core.specs import CoderSpec, CommandSpec, DatasetSpec, EvaluatorSpec, ModelSpec, Spec
 

@@ -9,8 +9,8 @@ import click
 
 from nc_cli import options
 from nc_cli.commands import plugin_new
-from nc_cli.console import print_json, print_table, print_text
 from nc_cli.session import current_session
+from nc_core.command_line.console import print_json, print_table, print_text
 from nc_core.errors import PluginError
 from nc_core.plugins import HOOKS, BrokenPlugin, Plugin, PluginManager
 

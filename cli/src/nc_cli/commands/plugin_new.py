@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from nc_cli import options
-from nc_cli.console import print_text
 from nc_cli.session import current_session
+from nc_core.command_line.console import print_text
 from nc_core.errors import UsageError
 from nc_core.plugins import HOOKS, PluginManager
 

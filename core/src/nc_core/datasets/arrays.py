@@ -97,6 +97,10 @@ class ArrayRows:
             raise IndexError(index)
         return {self.fields[0]: np.ascontiguousarray(self._array[index], self.dtype)}
 
+    def rows(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Many items at once: an array with one more axis in front."""
+        return np.ascontiguousarray(self._array[indices], self.dtype)
+
 
 def guess_layout(shape: tuple[int, ...]) -> Layout:
     """Layout of one item by its shape.

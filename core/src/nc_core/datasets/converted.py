@@ -1,14 +1,13 @@
-"""Datasets of small colour images that are converted once: into NumPy arrays, one per split.
+"""Datasets that are converted once: into NumPy arrays, one per split.
 
-In ``$NC_DATA/NAME`` lie ``SPLIT.npy``, uint8 (n, H, W, 3), and, where there are labels,
-``SPLIT-labels.npy``, uint16 (n,). Their sizes and SHA-256 are in ``prepared.json``, which is
-written last: a dataset is there when its manifest is.
+In ``$NC_DATA/NAME`` lie ``SPLIT.npy``, of small colour images uint8 (n, H, W, 3), and, where
+there are labels, ``SPLIT-labels.npy``, uint16 (n,). Their sizes and SHA-256 are in
+``prepared.json``, which is written last: a dataset is there when its manifest is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,28 @@ from nc_core.datasets.manifest import (
 from nc_core.datasets.npy_files import load_npy
 from nc_core.datasets.opening import DatasetRequest
 from nc_core.errors import DataError
-from nc_core.files import atomic_write, made_folder
+from nc_core.files import atomic_write, check_target, describe_os_error, made_folder
 from nc_core.protocols import Layout
+from nc_core.staging import publish, staging_folder
 
-__all__ = ["ConvertedImages", "Labels", "Part", "SplitSource", "convert", "rows_to_images"]
+__all__ = [
+    "ConvertedImages",
+    "Labels",
+    "Part",
+    "RowSource",
+    "SplitSource",
+    "convert",
+    "rows_to_images",
+]
 
 Labels = NDArray[np.uint16]
-Part = tuple[NDArray[np.uint8], Labels | None]
-"""Images, uint8 (n, H, W, 3), and their labels, uint16 (n,), or None where there are none."""
+Part = tuple[NDArray[Any], Labels | None]
+"""Items, of images uint8 (n, H, W, 3), and their labels, uint16 (n,), or None: there are none."""
 
 
 @dataclass(frozen=True)
 class SplitSource:
-    """One split in its official form, checked as far as its headers say.
+    """One split of images in its official form, checked as far as its headers say.
 
     Args:
         count: number of images.
@@ -56,20 +64,54 @@ class SplitSource:
     side: int
     read: Callable[[], Iterator[Part]]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image."""
+        return (self.side, self.side, 3)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of samples."""
+        return np.dtype(np.uint8)
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """One split of items that are no images, checked as far as its headers say.
+
+    Args:
+        count: number of items.
+        shape: of one item.
+        dtype: of its samples.
+        read: yields the items in order, in parts of any size, of that shape and type.
+    """
+
+    count: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[], Iterator[Part]]
+
+    @property
+    def official(self) -> int:
+        """As many as there are: nobody says how many there should be."""
+        return self.count
+
 
 def convert(
     folder: Path,
     source: str,
-    splits: Mapping[str, SplitSource],
+    splits: Mapping[str, SplitSource | RowSource],
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Write the arrays of all splits, then the manifest; nothing new stays if that fails.
+    """Write the arrays of all splits, and the manifest.
+
+    They get their names when all are there: if anything fails, what was prepared before stays.
 
     Args:
         folder: of the dataset.
         source: name of what is converted, for the manifest.
         splits: official files by split.
-        progress: called with (images done, images in all).
+        progress: called with (items done, items in all).
 
     Raises:
         DataError: official files are damaged, or nothing can be written.
@@ -83,36 +125,38 @@ def convert(
         if progress is not None:
             progress(done, total)
 
-    (folder / MANIFEST).unlink(missing_ok=True)  # no manifest may speak of files that change
-    files: list[PreparedFile] = []
-    with made_folder(folder):
-        try:
+    try:
+        with made_folder(folder), staging_folder(folder) as staging:
+            files: list[PreparedFile] = []
             for name, split in splits.items():
-                files += _write_split(folder, name, split, advance)
+                files += _write_split(staging, name, split, advance)
             items = {n: ItemCount(split.count, split.official) for n, split in splits.items()}
             manifest = Manifest(source, items, tuple(files))
-            write_manifest(folder, manifest)
-        except BaseException:
-            for file in files:
-                with suppress(OSError):
-                    (folder / file.name).unlink()
-            raise
+            write_manifest(staging, manifest)
+            names = [*(file.name for file in files), MANIFEST]
+            for name in names:
+                check_target(folder / name, force=True)
+            # No manifest may speak of files that change.
+            (folder / MANIFEST).unlink(missing_ok=True)
+            publish(staging, names)
+    except OSError as error:
+        raise describe_os_error(error, folder) from error
     return manifest
 
 
 def _write_split(
-    folder: Path, name: str, split: SplitSource, advance: Callable[[int], None]
+    folder: Path, name: str, split: SplitSource | RowSource, advance: Callable[[int], None]
 ) -> list[PreparedFile]:
     labels: list[Labels] = []
     with atomic_write(folder / f"{name}.npy") as opened:
-        images = HashedFile(opened)
-        _write_header(images, (split.count, split.side, split.side, 3), np.dtype(np.uint8))
+        samples = HashedFile(opened)
+        _write_header(samples, (split.count, *split.shape), split.dtype)
         for part, their_labels in split.read():
-            images.write(np.ascontiguousarray(part).data.cast("B"))
+            samples.write(np.ascontiguousarray(part).data.cast("B"))
             if their_labels is not None:
                 labels.append(their_labels)
             advance(len(part))
-        files = [PreparedFile(f"{name}.npy", images.sha256, images.size)]
+        files = [PreparedFile(f"{name}.npy", samples.sha256, samples.size)]
     if labels:
         with atomic_write(folder / f"{name}-labels.npy") as opened:
             numbers = HashedFile(opened)
@@ -167,6 +211,7 @@ class ConvertedImages:
     Args:
         request: what was asked for.
         side: height and width of the images.
+        is_offered: ``nc data prepare`` can download the official files.
 
     Raises:
         DataError: not prepared, or not as it was prepared.
@@ -176,13 +221,13 @@ class ConvertedImages:
     dtype: np.dtype[Any] = np.dtype(np.uint8)
     range: tuple[float, float] = (0, 255)
 
-    def __init__(self, request: DatasetRequest, side: int) -> None:
+    def __init__(self, request: DatasetRequest, side: int, *, is_offered: bool = True) -> None:
         self.name = request.name
         self.shape: tuple[int | None, ...] = (side, side, 3)
         dataset = request.folder.name
         manifest = read_manifest(request.folder)
         if manifest is None:
-            raise not_prepared(dataset, request.folder / MANIFEST)
+            raise not_prepared(dataset, request.folder / MANIFEST, is_offered=is_offered)
         known = {file.name for file in manifest.files}
         path = request.folder / f"{request.split}.npy"
         self._images = load_npy(path)

@@ -49,7 +49,7 @@ def open_imagenet32(request: DatasetRequest) -> ConvertedImages:
     Raises:
         DataError: not prepared, or damaged.
     """
-    return ConvertedImages(request, 32)
+    return ConvertedImages(request, 32, is_offered=False)
 
 
 def open_imagenet64(request: DatasetRequest) -> ConvertedImages:
@@ -58,7 +58,7 @@ def open_imagenet64(request: DatasetRequest) -> ConvertedImages:
     Raises:
         DataError: not prepared, or damaged.
     """
-    return ConvertedImages(request, 64)
+    return ConvertedImages(request, 64, is_offered=False)
 
 
 def read_imagenet32(source: Path) -> dict[str, SplitSource]:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,21 +33,28 @@ def alone(folder: Path) -> Iterator[bool]:
         whether there was somebody to wait for, who may have done the work.
 
     Raises:
-        DataError: the parent cannot be written.
+        DataError: the parent cannot be written, or what is left over cannot be removed.
     """
     path = folder.parent / f".{folder.name}.lock"
-    try:
-        with made_folder(folder.parent):
+    with ExitStack() as stack:
+        # What fails inside the block is not of the lock, and says itself what it is of.
+        try:
+            stack.enter_context(made_folder(folder.parent))
             file, waited = _locked(path, folder)
-            try:
-                remove_leftovers(folder)
-                yield waited
-            finally:
-                with suppress(OSError):  # Windows keeps open files
-                    path.unlink()
-                file.close()
-    except OSError as error:
-        raise describe_os_error(error, path) from error
+            stack.callback(_unlock, file, path)
+        except OSError as error:
+            raise describe_os_error(error, path) from error
+        try:
+            remove_leftovers(folder)
+        except OSError as error:
+            raise describe_os_error(error, folder) from error
+        yield waited
+
+
+def _unlock(file: BinaryIO, path: Path) -> None:
+    with suppress(OSError):  # Windows keeps open files
+        path.unlink()
+    file.close()
 
 
 def _locked(path: Path, folder: Path) -> tuple[BinaryIO, bool]:

@@ -32,10 +32,18 @@ def dataset_folder(name: str) -> Path:
     return data_folder() / name
 
 
-def not_prepared(name: str, path: Path) -> NotPreparedError:
-    """The error for a dataset whose official files are not there."""
+def not_prepared(name: str, path: Path, *, is_offered: bool = True) -> NotPreparedError:
+    """The error for a dataset whose official files are not there.
+
+    Args:
+        name: of the dataset.
+        path: of a file that is missing.
+        is_offered: the official files can be downloaded; otherwise users must have them.
+    """
+    given = f"nc data prepare {name} --from PATH"
     return NotPreparedError(
         f"dataset '{name}' is not prepared: {path} does not exist",
-        f"nc data prepare {name}   (or, with files that you have: "
-        f"nc data prepare {name} --from PATH)",
+        f"nc data prepare {name}   (or, with files that you have: {given})"
+        if is_offered
+        else f"{given}   (with files that you have; 'nc info {name}' says where they are offered)",
     )

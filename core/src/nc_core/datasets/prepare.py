@@ -19,10 +19,11 @@ from nc_core.datasets.fetching import fetch, locate
 from nc_core.datasets.locations import dataset_folder, not_prepared
 from nc_core.datasets.manifest import MANIFEST, Manifest, PreparedFile, read_manifest
 from nc_core.errors import DataError, UsageError
+from nc_core.files import describe_os_error
 from nc_core.specs import DatasetSpec, RemoteFile
 
 if TYPE_CHECKING:
-    from nc_core.datasets.converted import SplitSource
+    from nc_core.datasets.converted import RowSource, SplitSource
 
 __all__ = [
     "FileCheck",
@@ -93,7 +94,7 @@ def verify_dataset(spec: DatasetSpec, progress: Progress | None = None) -> list[
     if spec.converter is not None:
         manifest = read_manifest(folder)
         if manifest is None:
-            raise not_prepared(spec.name, folder / MANIFEST)
+            raise not_prepared(spec.name, folder / MANIFEST, is_offered=bool(spec.files))
         files = manifest.files
     return [_check(file, folder / file.name, progress) for file in files]
 
@@ -113,7 +114,7 @@ def prepare_dataset(
         source: a folder that holds the official files, directly or one level below, or an
             archive where they come in one; None to download.
         progress: called while official files are checked and written.
-        converting: called with (images converted, images in all).
+        converting: called with (items converted, items in all).
         force: bring everything again.
 
     Returns:
@@ -174,8 +175,7 @@ def _convert(
         return []
     if source is None and not spec.files:
         raise UsageError(
-            f"'{spec.name}' cannot be downloaded without an account, "
-            "so its official files must be given",
+            f"'{spec.name}' cannot be downloaded by nc, so its official files must be given",
             f"get them from {spec.homepage}, then: nc data prepare {spec.name} --from PATH",
         )
     splits = _read(spec, source) if source is not None else {}
@@ -189,8 +189,15 @@ def _convert(
         manifest = convert(folder, source.name, splits, converting)
         if given is None or not _lies_in(given, folder):
             for file in spec.files:
-                (folder / file.name).unlink(missing_ok=True)
+                _remove(folder / file.name)
     return [_right(folder, file) for file in manifest.files]
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise describe_os_error(error, path) from error
 
 
 def _lies_in(given: Path, folder: Path) -> bool:
@@ -207,10 +214,10 @@ def _downloaded(spec: DatasetSpec, folder: Path, progress: Progress | None) -> P
     return path
 
 
-def _read(spec: DatasetSpec, source: Path) -> dict[str, SplitSource]:
+def _read(spec: DatasetSpec, source: Path) -> dict[str, SplitSource | RowSource]:
     assert spec.converter is not None
     read = replace(spec, target=spec.converter).load()
-    splits: dict[str, SplitSource] = read(source)
+    splits: dict[str, SplitSource | RowSource] = read(source)
     return splits
 
 

@@ -49,6 +49,7 @@ class ClassicalResult:
         encode_seconds, decode_seconds: wall time, one thread.
         reason: why the codec could not be measured, or None.
         missing: the reason is that a library is not installed.
+        inexact: the reason is that it gives other samples back.
     """
 
     codec: str
@@ -61,6 +62,7 @@ class ClassicalResult:
     decode_seconds: float | None = None
     reason: str | None = None
     missing: bool = False
+    inexact: bool = False
 
     @property
     def verified(self) -> bool:
@@ -164,6 +166,7 @@ class _Tally:
         self._decode_seconds = 0.0
         self._reason = _missing(codec)
         self._is_missing = self._reason is not None
+        self._is_inexact = False
         if not self._is_missing:
             self._warm_up()
 
@@ -198,6 +201,7 @@ class _Tally:
             decode_seconds=self._decode_seconds if measured else None,
             reason=self._reason,
             missing=self._is_missing,
+            inexact=self._is_inexact,
         )
 
     def _code(self, content: Picture | bytes) -> None:
@@ -211,6 +215,7 @@ class _Tally:
         self._decode_seconds += end - middle
         if not _equal(decoded, content):
             self._reason = "it does not give the same samples back"
+            self._is_inexact = True
 
     def _warm_up(self) -> None:
         """Import what the codec needs, outside of its times."""

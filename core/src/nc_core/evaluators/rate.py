@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 
 from nc_core.errors import UsageError
 from nc_core.evaluators.metrics import RATE_METRICS
@@ -14,6 +12,7 @@ from nc_core.models import load_coder
 from nc_core.protocols import LosslessModel
 from nc_core.rates import Measurement, Rate
 from nc_core.sources import DatasetSource
+from nc_core.staging import temporary_folder
 
 __all__ = ["UNITS", "evaluate_rate", "rate_measurements"]
 
@@ -39,9 +38,9 @@ def evaluate_rate(request: EvaluationRequest) -> list[Measurement]:
         raise UsageError("rate needs a lossless model", "choose one with --model NAME")
     source = DatasetSource(request.dataset, request.count)
     coder = load_coder(request.coder, request.plugins)
-    with tempfile.TemporaryDirectory(prefix="nc-rate-") as folder:
+    with temporary_folder() as folder:
         rate = compress_source(
-            source, Path(folder, "data.ncz"), request.model, coder, threads=request.threads
+            source, folder / "data.ncz", request.model, coder, threads=request.threads
         )
     return rate_measurements(rate)
 

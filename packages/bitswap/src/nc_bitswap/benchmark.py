@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from nc_bitswap.experiment import choose_images
 from nc_core.datasets.items import count_items
 from nc_core.errors import DataError, WorkError
-from nc_core.evaluators.classical import Sample, measure_codecs
+from nc_core.evaluators.classical import ClassicalResult, Sample, measure_codecs
 from nc_core.evaluators.codecs import ImageCodec, Picture, StreamCodec, find_codecs
 from nc_core.protocols import Dataset
 
@@ -43,9 +43,12 @@ class Benchmark:
     Args:
         codec: its name.
         title: what a table shows.
-        bits_per_dim: mean over experiments.
+        bits_per_dim: mean over the experiments that it could code.
         deviation: of the experiments from it; None for one experiment.
-        experiments, images: how many, and images in each.
+        experiments: how many those are.
+        images: in each.
+        failed: experiments that it could not code.
+        reason: why it could not code the first of them; None if there are none.
     """
 
     codec: str
@@ -54,6 +57,8 @@ class Benchmark:
     deviation: float | None
     experiments: int
     images: int
+    failed: int = 0
+    reason: str | None = None
 
 
 def benchmark(
@@ -75,7 +80,7 @@ def benchmark(
         progress: called with (experiments done, experiments in all).
 
     Returns:
-        One for each codec that can hold such images.
+        One for each codec that can hold such images, or those of some experiments.
 
     Raises:
         UsageError: not enough images.
@@ -90,20 +95,23 @@ def benchmark(
     codecs = [_without_headers(codec) if protocol == "bit-swap" else codec
               for codec in find_codecs(_CODECS)]  # fmt: skip
     binary = tuple(data.range) == (0, 1)
-    rates: dict[str, list[float]] = {}
+    results: dict[str, list[ClassicalResult]] = {codec.name: [] for codec in codecs}
     for number, chosen in enumerate(indices):
         if progress is not None:
             progress(number, len(indices))
         samples = _samples(data, chosen)
         for result in measure_codecs(samples, len(chosen), binary=binary, codecs=codecs):
-            if result.reason == "it does not give the same samples back":
+            if result.inexact:
                 raise WorkError(f"{result.title}: {result.reason}")
-            if result.bits_per_dim is not None:
-                rates.setdefault(result.codec, []).append(result.bits_per_dim)
-    if not rates:
+            results[result.codec].append(result)
+    summaries = [
+        _summary(of_codec, indices.shape[1])
+        for of_codec in results.values()
+        if any(result.verified for result in of_codec)
+    ]
+    if not summaries:
         raise DataError(f"{data.name}: no classical codec can hold such data")
-    titles = {codec.name: codec.title for codec in codecs}
-    return [_summary(name, titles[name], values, indices) for name, values in rates.items()]
+    return summaries
 
 
 def png_payload(file: bytes) -> bytes:
@@ -144,11 +152,19 @@ def _samples(data: Dataset, indices: NDArray[np.int64]) -> Iterator[Sample]:
         yield content, data.layout
 
 
-def _summary(
-    name: str, title: str, rates: Sequence[float], indices: NDArray[np.int64]
-) -> Benchmark:
-    deviation = float(np.std(rates)) if len(rates) > 1 else None
-    return Benchmark(name, title, float(np.mean(rates)), deviation, *indices.shape)
+def _summary(results: Sequence[ClassicalResult], images: int) -> Benchmark:
+    rates = [result.bits_per_dim for result in results if result.bits_per_dim is not None]
+    reasons = [result.reason for result in results if result.reason is not None]
+    return Benchmark(
+        codec=results[0].codec,
+        title=results[0].title,
+        bits_per_dim=float(np.mean(rates)),
+        deviation=float(np.std(rates)) if len(rates) > 1 else None,
+        experiments=len(rates),
+        images=images,
+        failed=len(reasons),
+        reason=next(iter(reasons), None),
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -19,9 +19,10 @@ from nc_bitswap.model import HierarchicalVAE
 from nc_core.ans.distributions import Bins, DiscretizedLogistic, PixelBins, Uniform
 from nc_core.protocols import Distribution
 
-__all__ = ["BlockChain", "Frame", "Padding", "latents_given", "pixels_given"]
+__all__ = ["PADDINGS", "BlockChain", "Frame", "Padding", "latents_given", "pixels_given"]
 
 Padding = Literal["zero", "edge"]
+PADDINGS: tuple[Padding, ...] = ("zero", "edge")
 
 _PIXEL_PRECISION = 24
 # So fine that the one count which every bin has costs nothing.

@@ -6,9 +6,7 @@ compresses by default.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -17,22 +15,15 @@ from nc_bitswap.commands.benchmark_images import benchmark_images
 from nc_bitswap.commands.experiment import experiment
 from nc_bitswap.commands.import_checkpoint import import_checkpoint
 from nc_bitswap.commands.legacy import legacy
-from nc_bitswap.commands.options import (
-    example,
-    force_option,
-    json_option,
-    limit_option,
-    model_option,
-    plugins_of,
-    seed_option,
-)
+from nc_bitswap.commands.options import model_option
 from nc_bitswap.commands.plot import plot
 from nc_bitswap.commands.prepare import prepare
-from nc_bitswap.console import described, print_json, print_measurements, progress
+from nc_bitswap.console import described, print_measurements
+from nc_core.command_line import options
+from nc_core.command_line.console import print_json
+from nc_core.command_line.progress import reported_progress
 
 __all__ = ["bitswap"]
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group("bitswap", context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,41 +35,17 @@ def bitswap() -> None:
     """
 
 
-_recipe_options = (
-    click.option(
-        "--recipe", metavar="NAME", default="mnist-nz2-tiny", show_default=True,
-        help="Recipe of this package ('nc list recipes'), or the path of a YAML file.",
-    ),
-    click.option(
-        "--set", "settings", multiple=True, metavar="NAME=VALUE",
-        help="Change a setting of the recipe, such as model.hidden=32; may be repeated.",
-    ),
-)  # fmt: skip
-
-
-def _recipes(command: _Command) -> _Command:
-    for option in reversed(_recipe_options):
-        command = option(command)
-    return command
-
-
-@bitswap.command(epilog=example("nc run bitswap train --recipe mnist-nz2-tiny --out runs/digits"))
-@_recipes
+@bitswap.command(
+    epilog=options.examples("nc run bitswap train --recipe mnist-nz2-tiny --out runs/digits")
+)
+@options.recipe("mnist-nz2-tiny", "model.hidden=32")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), metavar="DIR", show_default="runs/RECIPE",
+    "-o", "--out", type=options.FilePath(), metavar="DIR", show_default="runs/RECIPE",
     help="Run directory: configuration, metrics, checkpoints and the model file.",
 )  # fmt: skip
-@click.option("--device", default="auto", show_default=True, metavar="KIND",
-              help="cpu, cuda, mps or auto.")  # fmt: skip
-@click.option("--devices", type=click.IntRange(min=1), metavar="N",
-              help="Processes on this machine, one per device.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", show_default="torch's own",
-              help="Threads of torch on the CPU.")  # fmt: skip
-@click.option("--logger", "loggers", multiple=True,
-              type=click.Choice(["tensorboard", "wandb"]),
-              help="Report to this one as well; may be repeated.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with the run that is in the directory.")
-@force_option
+@options.training_hardware()
+@options.resume()
+@options.force()
 @click.pass_context
 def train(
     context: click.Context,
@@ -102,7 +69,7 @@ def train(
     from nc_core.training import Hardware
 
     config = load_recipe(recipe, settings)
-    run_training = training_of(config, plugins_of(context))
+    run_training = training_of(config, options.plugins_of(context))
     path = out or Path("runs", Path(recipe).stem)
     with RunDirectory.create(
         path,
@@ -114,7 +81,7 @@ def train(
         may_differ=("training.duration", "training.log_every", "training.keep_checkpoints"),
     ) as run:
         hardware = Hardware(device=device, devices=devices, threads=threads)
-        with progress("training", "steps") as tell:
+        with reported_progress("training", "steps") as tell:
             result = run_training(run, hardware=hardware, loggers=loggers, progress=tell)
     bound = ""
     if result.best is not None:
@@ -124,13 +91,15 @@ def train(
     click.echo(f"{path}: {result.step} steps{bound}")
 
 
-@bitswap.command(epilog=example("nc run bitswap evaluate --dataset mnist:test --limit 1000"))
+@bitswap.command(
+    epilog=options.examples("nc run bitswap evaluate --dataset mnist:test --limit 1000")
+)
 @model_option("Model to evaluate")
 @click.option("--dataset", default="mnist:test", show_default=True, metavar="NAME[:SPLIT]",
               help="Images to evaluate on.")  # fmt: skip
-@limit_option
-@seed_option
-@json_option
+@options.limit()
+@options.seed()
+@options.json_output()
 @click.pass_context
 def evaluate(
     context: click.Context, model: str, dataset: str, limit: int | None, seed: int, as_json: bool
@@ -145,20 +114,20 @@ def evaluate(
     from nc_core.datasets.opening import open_dataset
     from nc_core.models import find_model_file
 
-    plugins = plugins_of(context)
+    plugins = options.plugins_of(context)
     _, file = find_model_file(model, plugins)
     measured = bounds_of(file, open_dataset(dataset, plugins), limit, seed)
     print_measurements(measured, as_json)
 
 
-@bitswap.command(epilog=example("nc run bitswap demo"))
+@bitswap.command(epilog=options.examples("nc run bitswap demo"))
 @model_option("Model to show")
 @click.option("--dataset", metavar="NAME[:SPLIT]", show_default="images drawn from the model",
               help="Images to code.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N",
               help="How many images.")  # fmt: skip
-@seed_option
-@json_option
+@options.seed()
+@options.json_output()
 @click.pass_context
 def demo(
     context: click.Context,
@@ -173,7 +142,7 @@ def demo(
     from nc_core.datasets.opening import open_dataset
     from nc_core.models import find_model_file
 
-    plugins = plugins_of(context)
+    plugins = options.plugins_of(context)
     _, file = find_model_file(model, plugins)
     data = None if dataset is None else open_dataset(dataset, plugins)
     rates = run_demo(file, data, limit, seed)

@@ -20,13 +20,15 @@ from nc_core.ans import TABLES_VERSION, Message, Rans
 from nc_core.ans.bits_back import pop_bb_ans, pop_bit_swap, push_bb_ans, push_bit_swap
 from nc_core.protocols import Block, Coder
 
-__all__ = ["ORDERS", "BitswapCodec", "Order"]
+__all__ = ["ORDERS", "POP", "PUSH", "BitswapCodec", "Order"]
 
 Order = Literal["bit-swap", "bb-ans"]
 ORDERS: tuple[Order, ...] = ("bit-swap", "bb-ans")
 
-_PUSH = {"bit-swap": push_bit_swap, "bb-ans": push_bb_ans}
-_POP = {"bit-swap": pop_bit_swap, "bb-ans": pop_bb_ans}
+PUSH = {"bit-swap": push_bit_swap, "bb-ans": push_bb_ans}
+POP = {"bit-swap": pop_bit_swap, "bb-ans": pop_bb_ans}
+"""Functions of :mod:`nc_core.ans.bits_back` by order."""
+
 _LARGEST_GROUP = 32
 _CHUNK_PIXELS = 1 << 20
 # A latent never borrows more than its precision.
@@ -114,7 +116,7 @@ class BitswapCodec:
         def push(start: int, stop: int) -> float:
             data = blocks[start:stop].reshape(-1, 1).astype(np.int64)
             chain = BlockChain(self._networks, self._bins, frame, stop - start)
-            return _PUSH[self.order](coder, message, chain, data)
+            return PUSH[self.order](coder, message, chain, data)
 
         bits = push_groups(coder, message, len(blocks), _LARGEST_GROUP, push)
         push_number(coder, message, ORDERS.index(self.order), len(ORDERS))
@@ -135,7 +137,7 @@ class BitswapCodec:
 
         def pop(start: int, stop: int) -> None:
             chain = BlockChain(self._networks, self._bins, frame, stop - start)
-            data = _POP[order](coder, message, chain)
+            data = POP[order](coder, message, chain)
             blocks[start:stop] = data.reshape(-1, *shape[1:])
 
         pop_groups(coder, message, shape[0], _LARGEST_GROUP, pop)

@@ -6,6 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from nc_bitswap.sizes import (
+    MOST_CHANNELS,
+    MOST_LAYERS,
+    MOST_LEVELS,
+    MOST_PIXELS,
+    MOST_WIDTH,
+)
 from nc_core.config import Config
 from nc_core.training.settings import EmaConfig, FitConfig
 
@@ -46,14 +53,14 @@ class ModelConfig(Config):
         padding: what surrounds images that are smaller than the model's.
     """
 
-    channels: int = Field(default=1, ge=1, le=4)
-    height: int = Field(default=32, ge=2, multiple_of=2)
-    width: int = Field(default=32, ge=2, multiple_of=2)
-    levels: int = Field(default=2, ge=1)
-    latent_channels: int = Field(default=1, ge=1)
-    hidden: int = Field(default=64, ge=1)
-    processing: int = Field(default=4, ge=0)
-    blocks: int = Field(default=8, ge=0)
+    channels: int = Field(default=1, ge=1, le=MOST_CHANNELS)
+    height: int = Field(default=32, ge=2, le=MOST_PIXELS, multiple_of=2)
+    width: int = Field(default=32, ge=2, le=MOST_PIXELS, multiple_of=2)
+    levels: int = Field(default=2, ge=1, le=MOST_LEVELS)
+    latent_channels: int = Field(default=1, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=64, ge=1, le=MOST_WIDTH)
+    processing: int = Field(default=4, ge=0, le=MOST_LAYERS)
+    blocks: int = Field(default=8, ge=0, le=MOST_LAYERS)
     kernel_size: Literal[1, 3, 5, 7] = 3
     conditional_scale: bool = False
     dropout: float = Field(default=0.0, ge=0, lt=1)

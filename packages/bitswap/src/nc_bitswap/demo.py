@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +15,7 @@ from nc_core.model_file import ModelFile
 from nc_core.protocols import Dataset
 from nc_core.rates import Rate
 from nc_core.sources import ArraySource
+from nc_core.staging import temporary_folder
 
 __all__ = ["run_demo"]
 
@@ -43,9 +41,9 @@ def run_demo(file: ModelFile, data: Dataset | None, count: int, seed: int) -> di
     )
     source = ArraySource(images, "nchw")
     rates: dict[Order, Rate] = {}
-    with tempfile.TemporaryDirectory(prefix="nc-") as folder:
+    with temporary_folder() as folder:
         for order in ORDERS:
-            path = Path(folder, f"{order}.ncz")
+            path = folder / f"{order}.ncz"
             rates[order] = compress_source(source, path, codec.with_order(order), Rans())
     return rates
 

@@ -13,7 +13,7 @@ from nc_bitswap.model import HierarchicalVAE
 from nc_core.protocols import LosslessModel
 from nc_core.rates import Measurement
 
-__all__ = ["evaluate_bounds"]
+__all__ = ["evaluate_bounds", "mean_bits", "parts"]
 
 _BATCH = 64
 
@@ -39,12 +39,12 @@ def evaluate_bounds(
     measurements: list[Measurement] = []
     if networks is not None:
         measurements += [
-            _mean(name, lengths, images[0].size)
+            mean_bits(name, lengths, images[0].size)
             for name, lengths in _terms(networks, images, seed).items()
         ]
     if codec is not None:
-        lengths = np.concatenate([codec.bits(images[part]) for part in _parts(len(images))])
-        measurements.append(_mean("exact_elbo", lengths, images[0].size))
+        lengths = np.concatenate([codec.bits(images[part]) for part in parts(len(images))])
+        measurements.append(mean_bits("exact_elbo", lengths, images[0].size))
     return measurements
 
 
@@ -54,7 +54,7 @@ def _terms(
     generator = torch.Generator().manual_seed(seed)
     columns: dict[str, list[torch.Tensor]] = {}
     networks.eval()
-    for part in _parts(len(images)):
+    for part in parts(len(images)):
         batch = torch.from_numpy(np.ascontiguousarray(images[part]))
         with torch.no_grad():
             terms = networks(batch, networks.noise(len(batch), generator=generator))
@@ -63,10 +63,17 @@ def _terms(
         columns.setdefault("x/reconstruction", []).append(-terms.reconstruction)
         for level in range(divergences.shape[1]):
             columns.setdefault(f"z{level + 1}/KL", []).append(divergences[:, level])
-    return {name: torch.cat(parts).double().numpy() for name, parts in columns.items()}
+    return {name: torch.cat(column).double().numpy() for name, column in columns.items()}
 
 
-def _mean(name: str, bits: NDArray[np.float64], dims: int) -> Measurement:
+def mean_bits(name: str, bits: NDArray[np.float64], dims: int) -> Measurement:
+    """Mean code length of images in bits per dimension, with its standard error over images.
+
+    Args:
+        name: of the measurement.
+        bits: of each image, (n,).
+        dims: samples of an image.
+    """
     values = bits / dims
     error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
     return Measurement(
@@ -74,5 +81,6 @@ def _mean(name: str, bits: NDArray[np.float64], dims: int) -> Measurement:
     )
 
 
-def _parts(count: int) -> Iterator[slice]:
-    return (slice(start, start + _BATCH) for start in range(0, count, _BATCH))
+def parts(count: int, size: int = _BATCH) -> Iterator[slice]:
+    """Slices of ``size`` that together are ``count`` long or a little more."""
+    return (slice(start, start + size) for start in range(0, count, size))

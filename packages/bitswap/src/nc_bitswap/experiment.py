@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nc_bitswap.codec import BitswapCodec, Order
+from nc_bitswap.codec import POP, PUSH, BitswapCodec, Order
 from nc_bitswap.data import ModelImages
 from nc_bitswap.discretization import LatentBins
 from nc_bitswap.experiment_results import ARRAYS, Results
@@ -38,7 +38,6 @@ from nc_bitswap.model import HierarchicalVAE
 from nc_bitswap.release import FAMILY, float_model, load
 from nc_bitswap.side_by_side import Messages, SideBySide, SideBySideChain
 from nc_core.ans import Message, Rans
-from nc_core.ans.bits_back import pop_bb_ans, pop_bit_swap, push_bb_ans, push_bit_swap
 from nc_core.errors import UsageError, WorkError
 from nc_core.model_file import ModelFile
 from nc_core.protocols import Dataset
@@ -53,8 +52,6 @@ __all__ = [
 
 Progress = Callable[[int, int], None]
 
-_PUSH = {"bit-swap": push_bit_swap, "bb-ans": push_bb_ans}
-_POP = {"bit-swap": pop_bit_swap, "bb-ans": pop_bb_ans}
 # Experiments that run in step: enough for networks to be fast, few enough to be lost at Ctrl-C.
 _DIMS_AT_ONCE = 1 << 15
 # A latent never borrows more than its precision.
@@ -233,7 +230,7 @@ def _encode(
     coder: Any = SideBySide(Rans())
     for image in range(length):
         symbols = pixels[:, image].reshape(count, -1).T.astype(np.int64)
-        _PUSH[order](coder, messages, chain, symbols)  # type: ignore[arg-type]
+        PUSH[order](coder, messages, chain, symbols)  # type: ignore[arg-type]
         sizes[:, image + 1] = messages.sizes()
         lowest[:, image] = [message.low_water for message in messages.all]
         tell(count * (image + 1))
@@ -253,7 +250,7 @@ def _check_decoding(
     """Decode all images, the last one first; messages must be back at their initial words."""
     coder: Any = SideBySide(Rans())
     for image in range(pixels.shape[1] - 1, -1, -1):
-        decoded = _POP[order](coder, messages, chain)  # type: ignore[arg-type]
+        decoded = POP[order](coder, messages, chain)  # type: ignore[arg-type]
         if not np.array_equal(decoded.T, pixels[:, image].reshape(len(pixels), -1)):
             raise WorkError(f"image {image} of an experiment does not come back")
     if not all(message.is_initial() for message in messages.all):

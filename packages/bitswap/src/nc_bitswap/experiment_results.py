@@ -10,6 +10,7 @@ experiments that are not finished yet hold NaN.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ from nc_core.runs import RunDirectory
 if TYPE_CHECKING:
     from nc_core.ans import Message
 
-__all__ = ["ARRAYS", "SCHEMES", "Results", "keep_summary", "read_arrays", "summarize"]
+__all__ = [
+    "ARRAYS", "SCHEMES", "Results", "finished_arrays", "keep_summary", "read_arrays", "summarize",
+]  # fmt: skip
 
 SCHEMES = {"bit-swap": "bitswap", "bb-ans": "bbans"}
 """The original's names of the two orders."""
@@ -35,6 +38,7 @@ SCHEMES = {"bit-swap": "bitswap", "bb-ans": "bbans"}
 ARRAYS = ("nets", "elbos", "cmas", "total", "borrowed")
 
 _COUNTS = (1, 50, 100)
+_LAST_ARRAY = re.compile(rf"({'|'.join(SCHEMES.values())})_(\d+)bits_{ARRAYS[-1]}\.npy")
 
 
 class Results:
@@ -64,9 +68,7 @@ class Results:
     @property
     def unfinished(self) -> NDArray[np.int64]:
         """Numbers of the experiments without results."""
-        # Files are written one by one: what counts is in all of them. ELBOs may be unknown.
-        finite = [np.isfinite(self.arrays[name]) for name in ARRAYS if name != "elbos"]
-        return np.flatnonzero(~np.all(finite, axis=(0, 2)))
+        return np.flatnonzero(~_finished(self.arrays))
 
     def add(
         self,
@@ -103,17 +105,44 @@ def read_arrays(run: Path, order: str, bits: int) -> dict[str, NDArray[np.float6
     """ARRAYS by name from a run directory, float64 (experiments, images).
 
     Raises:
-        DataError: they are not there, unreadable, or not of equal shapes.
+        DataError: they are not there, unreadable, or not of as many images.
     """
-    arrays = {name: _load(_path(run, order, bits, name)) for name in ARRAYS}
+    arrays = {name: np.atleast_1d(_load(_path(run, order, bits, name))) for name in ARRAYS}
+    # A run that was killed while it got more experiments wrote only some of the files.
+    experiments = min(map(len, arrays.values()))
+    arrays = {name: array[:experiments] for name, array in arrays.items()}
     shape = arrays["nets"].shape
     if len(shape) != 2 or any(array.shape != shape for array in arrays.values()):
         raise DataError(f"{_path(run, order, bits, 'nets')}: not of its companions' shape")
     return arrays
 
 
+def finished_arrays(run: Path) -> dict[tuple[str, int], dict[str, NDArray[np.float64]]]:
+    """What is finished in a run directory: ARRAYS by name, for every (order, bits).
+
+    Also that which the run was asked for before it was resumed with other orders or bits.
+
+    Returns:
+        float64 (experiments, images) each, without the experiments that are not finished; the
+        original's order first, and few bits.
+
+    Raises:
+        DataError: arrays that are not there or damaged.
+    """
+    found = (_LAST_ARRAY.fullmatch(path.name) for path in (run / "results").glob("*.npy"))
+    stored = {(match[1], int(match[2])) for match in found if match}
+    finished = {}
+    for order, scheme in SCHEMES.items():
+        for bits in sorted(bits for name, bits in stored if name == scheme):
+            arrays = read_arrays(run, order, bits)
+            rows = _finished(arrays)
+            if rows.any():
+                finished[order, bits] = {name: array[rows] for name, array in arrays.items()}
+    return finished
+
+
 def keep_summary(run: RunDirectory) -> list[dict[str, Any]]:
-    """The paper's numbers of all orders and bits of a run, also kept as JSON and CSV.
+    """The paper's numbers of all that is finished in a run, also kept as JSON and CSV.
 
     Raises:
         DataError: arrays that are not there or damaged, a file that cannot be written.
@@ -121,16 +150,13 @@ def keep_summary(run: RunDirectory) -> list[dict[str, Any]]:
     config = run.config
     same = {key: config[key] for key in ("model", "model_id", "levels", "dataset", "seed")}
     records = []
-    for order in config["orders"]:
-        for bits in config["bits"]:
-            found = read_arrays(run.path, order, bits)
-            arrays = {name: rows[: config["experiments"]] for name, rows in found.items()}
-            experiments, images = arrays["nets"].shape
-            record = same | {"order": order, "bits": bits, "experiments": experiments,
-                             "images": images, "verified": config["decode"]}  # fmt: skip
-            numbers = summarize(arrays, config["padded_dims"], config["dims"])
-            rate = _rate(arrays, config["padded_dims"], config["dims"])
-            records.append(record | numbers | {"rate": rate.to_json()})
+    for (order, bits), arrays in finished_arrays(run.path).items():
+        experiments, images = arrays["nets"].shape
+        record = same | {"order": order, "bits": bits, "experiments": experiments,
+                         "images": images, "verified": config["decode"]}  # fmt: skip
+        numbers = summarize(arrays, config["padded_dims"], config["dims"])
+        rate = _rate(arrays, config["padded_dims"], config["dims"])
+        records.append(record | numbers | {"rate": rate.to_json()})
     run.save_result("experiment", records)
     rows = [
         {key: value for key, value in record.items() if key not in ("rates", "rate")}
@@ -201,6 +227,14 @@ def _statistics(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, float |
         statistics[f"{name}_mean"] = _finite(values.mean())
         statistics[f"{name}_std"] = _finite(values.std()) if values.size > 1 else None
     return statistics
+
+
+def _finished(arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+    """Which experiments have results, (experiments,)."""
+    # Files are written one by one: what counts is in all of them. ELBOs may be unknown.
+    finite = [np.isfinite(arrays[name]) for name in ARRAYS if name != "elbos"]
+    finished: NDArray[np.bool_] = np.all(finite, axis=(0, 2))
+    return finished
 
 
 def _finite(value: Any) -> float | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_bitswap.console import TITLES
-from nc_bitswap.experiment_results import read_arrays
+from nc_bitswap.experiment_results import finished_arrays
 from nc_bitswap.published import published
 from nc_core.errors import DataError
 from nc_core.plots import Colours, check_suffix, look, save_figure
@@ -82,19 +82,14 @@ def run_panels(path: Path) -> list[Panel]:
         )
     config = run.config
     panels = []
-    for bits in config["bits"]:
-        nets, averages = [], {}
-        for order in config["orders"]:
-            arrays = read_arrays(path, order, bits)
-            finished = np.isfinite(arrays["cmas"]).all(axis=1)
-            if finished.any():
-                kept = {name: array[finished] for name, array in arrays.items()}
-                averages[order] = _averages(kept, config)
-                nets.append(kept["nets"].ravel())
-        if averages:
-            pooled = np.concatenate(nets) * config["padded_dims"] / config["dims"]
-            title = f"{path.name}: {config['dataset']}, nz {config['levels']}, {bits} bits"
-            panels.append(Panel(title, averages, (float(pooled.mean()), float(pooled.std()))))
+    finished = finished_arrays(path)
+    for bits in sorted({bits for _, bits in finished}):
+        of_bits = {order: found for (order, its), found in finished.items() if its == bits}
+        averages = {order: _averages(found, config) for order, found in of_bits.items()}
+        nets = np.concatenate([found["nets"].ravel() for found in of_bits.values()])
+        pooled = nets * config["padded_dims"] / config["dims"]
+        title = f"{path.name}: {config['dataset']}, nz {config['levels']}, {bits} bits"
+        panels.append(Panel(title, averages, (float(pooled.mean()), float(pooled.std()))))
     if not panels:
         raise DataError(f"{path}: no experiment is finished", "go on with it: --resume")
     return panels

@@ -26,6 +26,7 @@ from nc_bitswap.data import ModelImages
 from nc_bitswap.discretization import SAMPLES_PER_BIN, LatentBins, find_bins, uniform_edges
 from nc_bitswap.model import Architecture, HierarchicalVAE
 from nc_bitswap.release import write_model
+from nc_bitswap.weights import without_memory
 from nc_core.errors import DataError
 from nc_core.files import describe_os_error
 from nc_core.model_file import ModelFile
@@ -80,13 +81,12 @@ def model_of(weights: Mapping[str, Tensor], file: str) -> HierarchicalVAE:
         DataError: as :func:`import_checkpoint`.
     """
     shape = architecture_of(weights, file)
-    with torch.random.fork_rng(devices=[]):  # its initial weights are overwritten
-        model = HierarchicalVAE(shape)
+    model = without_memory(lambda: HierarchicalVAE(shape))
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in weights.items()}
     if expected != found:
         raise DataError(f"{file}: taken for {describe(shape)}, it {_differences(expected, found)}")
-    model.load_state_dict(weights)
+    model.load_state_dict({key: value.clone() for key, value in weights.items()}, assign=True)
     return model.eval()
 
 
@@ -134,18 +134,21 @@ def architecture_of(weights: Mapping[str, Tensor], file: str) -> Architecture:
     layers = [match for key in weights if (match := _LAYER.fullmatch(key))]
     levels = 1 + len([key for key in weights if re.fullmatch(r"deepinfer_mu\.\d+\.0\.v", key)])
     processing = sum(match[1] == "infer_res0" for match in layers)
-    return Architecture(
-        channels=squeezed // 4,
-        height=height,
-        width=width,
-        levels=levels,
-        latent_channels=latent_channels,
-        hidden=hidden,
-        processing=processing,
-        blocks=len(layers) - processing,
-        kernel_size=kernel_size,
-        conditional_scale=constant is None,
-    )
+    try:
+        return Architecture(
+            channels=squeezed // 4,
+            height=height,
+            width=width,
+            levels=levels,
+            latent_channels=latent_channels,
+            hidden=hidden,
+            processing=processing,
+            blocks=len(layers) - processing,
+            kernel_size=kernel_size,
+            conditional_scale=constant is None,
+        )
+    except ValueError as error:
+        raise DataError(f"{file}: not a checkpoint of Bit-Swap: {error}") from error
 
 
 def write_imported(

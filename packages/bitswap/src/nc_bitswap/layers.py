@@ -57,7 +57,7 @@ class WeightNormConv(nn.Module):
     ) -> None:
         super().__init__()
         shape = (outputs, inputs, kernel_size, kernel_size)
-        self.v = nn.Parameter(torch.randn(shape) * _INITIAL_SPREAD)
+        self.v = nn.Parameter(nn.init.normal_(torch.empty(shape), std=_INITIAL_SPREAD))
         self.gain = nn.Parameter(torch.zeros(outputs) if log_gain else torch.ones(outputs))
         self.b = nn.Parameter(torch.zeros(outputs))
         self.padding = (kernel_size - 1) // 2

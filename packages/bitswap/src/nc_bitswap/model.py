@@ -33,6 +33,15 @@ from nc_bitswap.distributions import (
     logistic_noise,
 )
 from nc_bitswap.layers import ResNetBlock, Squeeze, Unsqueeze, WeightNormConv
+from nc_bitswap.sizes import (
+    MOST_CHANNELS,
+    MOST_LAYERS,
+    MOST_LEVELS,
+    MOST_PIXELS,
+    MOST_WIDTH,
+    check_flag,
+    check_sizes,
+)
 from nc_core.exact import Input, LocationScaleHead, ScaleMap
 from nc_core.training.shards import current_shard, sum_over_processes
 
@@ -46,6 +55,17 @@ _POSTERIOR_SCALE = ScaleMap("sigmoid", low=0.1, span=0.9, shift=2.0)
 _LATENT_SCALE = ScaleMap("softplus", low=0.1, span=0.9, shift=math.log(math.e - 1))
 # An eighth of a grey level at least.
 _PIXEL_SCALE = ScaleMap("softplus", low=(2 / 255) / 8)
+_LIMITS = {
+    "channels": (1, MOST_CHANNELS),
+    "height": (2, MOST_PIXELS),
+    "width": (2, MOST_PIXELS),
+    "levels": (1, MOST_LEVELS),
+    "latent_channels": (1, MOST_WIDTH),
+    "hidden": (1, MOST_WIDTH),
+    "processing": (0, MOST_LAYERS),
+    "blocks": (0, MOST_LAYERS),
+    "kernel_size": (1, 7),
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,9 @@ class Architecture:
         blocks: ResNet layers in all; dealt out to the levels one by one, the lowest first.
         kernel_size: of these, and of all other convolutions but the first.
         conditional_scale: whether the pixels' scales depend on z_1, or are learned constants.
+
+    Raises:
+        ValueError: sizes that no model has; the message says which.
     """
 
     channels: int = 1
@@ -74,6 +97,14 @@ class Architecture:
     blocks: int = 8
     kernel_size: int = 3
     conditional_scale: bool = False
+
+    def __post_init__(self) -> None:
+        check_sizes(self, _LIMITS)
+        check_flag("conditional_scale", self.conditional_scale)
+        if self.height % 2 or self.width % 2:
+            raise ValueError(f"images of {self.height} x {self.width} pixels have an odd side")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {self.kernel_size}, not odd")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -10,11 +10,9 @@ Lossless Compression with Hierarchical Latent Variables", arXiv 1905.06845, sect
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -23,12 +21,13 @@ from numpy.typing import NDArray
 from nc_core.errors import DataError
 from nc_core.evaluators.classical import Sample, measure_codecs
 from nc_core.evaluators.codecs import find_codecs
-from nc_core.files import describe_os_error
+from nc_core.files import describe_os_error, made_folder
 from nc_core.images import IMAGE_SUFFIXES, read_image, read_shape
 from nc_core.lossless import compress_source
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
 from nc_core.sources import ArraySource
+from nc_core.staging import publish, staging_folder, temporary_folder
 
 __all__ = ["CODECS", "PhotographRates", "code_photographs", "images_below", "split_photographs"]
 
@@ -105,17 +104,16 @@ def split_photographs(
     if target.exists() and not force:
         raise DataError(f"{target}: exists", "--force makes it again")
     chosen = set(np.random.default_rng(seed).permutation(len(paths))[:test].tolist())
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with TemporaryDirectory(prefix=".nc-", dir=target.parent) as folder:
+        with made_folder(target.parent), staging_folder(target.parent) as staging:
             for index, path in enumerate(paths):
                 split = "test" if index in chosen else "train"
-                link = Path(folder, "new", split, path.relative_to(source))
+                link = Path(staging, target.name, split, path.relative_to(source))
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(path.resolve())
             if target.exists():
-                shutil.rmtree(target)
-            Path(folder, "new").rename(target)
+                target.rename(staging / "old")
+            publish(staging, [target.name])
     except OSError as error:
         raise describe_os_error(error, target) from error
     return {"train": len(paths) - test, "test": test}
@@ -148,11 +146,11 @@ def code_photographs(
     chosen = list(_chosen(images_below(folder), limit, seed))
     if not chosen:
         raise DataError(f"{folder}: no 8-bit RGB image of at least {_BLOCK}x{_BLOCK} pixels")
-    with TemporaryDirectory(prefix="nc-") as temporary:
+    with temporary_folder() as temporary:
         for done, path in enumerate(chosen, 1):
             pixels = _cropped(read_image(path).pixels)
             source = ArraySource(pixels, "hwc")
-            file = Path(temporary, "photograph.ncz")
+            file = temporary / "photograph.ncz"
             rates = {
                 name: compress_source(source, file, model, coder, force=True)
                 for name, model in models.items()

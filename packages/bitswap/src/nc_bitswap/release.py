@@ -6,6 +6,7 @@ that they were made from, for those who train on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,18 +17,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nc_bitswap.chain import Padding
+from nc_bitswap.chain import PADDINGS, Padding
 from nc_bitswap.codec import BitswapCodec
 from nc_bitswap.discretization import LatentBins
 from nc_bitswap.model import Architecture, HierarchicalVAE
-from nc_core.errors import DataError
-from nc_core.exact import exact_state, load_exact, lower
-from nc_core.model_file import EXTRAS, ModelFile, write_model_file
+from nc_bitswap.weights import (
+    load_networks,
+    load_weights,
+    network_tensors,
+    refusing,
+    tensors_of,
+)
+from nc_core.exact import lower
+from nc_core.model_file import ModelFile, write_model_file
 
 __all__ = ["FAMILY", "float_model", "latent_bins", "load", "lower_model", "write_model"]
 
 FAMILY = "bitswap"
-_NETWORKS, _BINS = "networks.", "bins."
+_BINS = "bins."
 _CALIBRATION_IMAGES = 64
 
 
@@ -80,16 +87,12 @@ def write_model(
     Raises:
         DataError: the file cannot be written.
     """
-    state = exact_state(lower_model(model, images))
-    tensors = {f"{_NETWORKS}{key}": tensor.numpy() for key, tensor in state.tensors.items()}
+    tensors, networks = network_tensors(lower_model(model, images), model if keep_floats else None)
     tensors |= {f"{_BINS}{key}": array for key, array in bins.tensors().items()}
-    if keep_floats:
-        weights = model.state_dict().items()
-        tensors |= {f"{EXTRAS}{key}": value.cpu().numpy() for key, value in weights}
     config = {
         "architecture": asdict(model.architecture),
         "padding": padding,
-        "networks": state.config,
+        "networks": networks,
     }
     return write_model_file(path, FAMILY, config, tensors, name=name, info=info)
 
@@ -100,42 +103,25 @@ def load(file: ModelFile) -> BitswapCodec:
     Raises:
         DataError: it is no model of this family, or made for other tables.
     """
-    tensors = file.tensors()
-    try:
-        with torch.random.fork_rng(devices=[]):  # its initial weights are overwritten
-            skeleton = HierarchicalVAE(Architecture(**file.config["architecture"]))
-        padding: Padding = file.config["padding"]
-        bins = LatentBins.from_tensors(_below(tensors, _BINS))
-        networks = {
-            key: torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-            for key, array in _below(tensors, _NETWORKS).items()
-        }
-        exact = load_exact(skeleton, networks, file.config["networks"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
-    assert isinstance(exact, HierarchicalVAE)
-    return BitswapCodec(file.name, file.id, exact, bins, padding)
+    with refusing(file, FAMILY):
+        networks = load_networks(file, HierarchicalVAE, _build)
+        bins = LatentBins.from_tensors(tensors_of(file, _BINS))
+        padding = file.config["padding"]
+        shape = networks.architecture
+        if padding not in PADDINGS:
+            raise ValueError(f"no padding {padding!r}")
+        if (bins.levels, bins.dims) != (shape.levels, math.prod(shape.latent_shape)):
+            raise ValueError("its bins are of other latents")
+    return BitswapCodec(file.name, file.id, networks, bins, padding)
 
 
 def float_model(file: ModelFile) -> HierarchicalVAE:
     """The model in floating point, for training on, sampling and evaluation.
 
     Raises:
-        DataError: the file holds integers only.
+        DataError: it is no model of this family, or holds integers only.
     """
-    with torch.random.fork_rng(devices=[]):
-        model = HierarchicalVAE(Architecture(**file.config["architecture"]))
-    weights = {key: torch.from_numpy(np.array(array)) for key, array in file.extras().items()}
-    if not weights:
-        raise DataError(
-            f"model '{file.name}': holds the integers for coding only",
-            "models written by 'nc run bitswap train' hold the real-valued weights as well",
-        )
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise DataError(f"model '{file.name}': its real-valued weights do not fit it") from error
-    return model.eval()
+    return load_weights(file, FAMILY, HierarchicalVAE, _build)
 
 
 def latent_bins(file: ModelFile) -> LatentBins:
@@ -144,13 +130,9 @@ def latent_bins(file: ModelFile) -> LatentBins:
     Raises:
         DataError: it is no model of this family.
     """
-    try:
-        return LatentBins.from_tensors(_below(file.tensors(), _BINS))
-    except (KeyError, ValueError) as error:
-        raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
+    with refusing(file, FAMILY):
+        return LatentBins.from_tensors(tensors_of(file, _BINS))
 
 
-def _below(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {
-        key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)
-    }
+def _build(architecture: Mapping[str, Any]) -> HierarchicalVAE:
+    return HierarchicalVAE(Architecture(**architecture))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -27,18 +27,9 @@ from nc_bitswap.layers import data_dependent_init
 from nc_bitswap.model import Architecture, HierarchicalVAE, LossTerms
 from nc_bitswap.plots import image_sheet
 from nc_bitswap.release import write_model
+from nc_bitswap.training import TrainingOptions, image_batches, mean_terms, train_model
 from nc_core.runs import RunDirectory
-from nc_core.training import (
-    FitResult,
-    Hardware,
-    TrainingData,
-    current_shard,
-    drawn_alike,
-    fit,
-    seeded,
-    sum_over_processes,
-)
-from nc_core.training.meters import widest_float
+from nc_core.training import FitResult, current_shard, drawn_alike, seeded
 from nc_core.training.task import Metrics, Task
 
 __all__ = ["BitswapTask", "build_model", "learning_rate", "train"]
@@ -108,19 +99,16 @@ class BitswapTask(Task):
 
     def evaluate(self) -> Metrics:
         """Means over all test images, samples and reconstructions."""
-        size, shard = self._config.training.batch_size, current_shard()
         device = next(self._model.parameters()).device
         names = self._metric_names()
-        sums = torch.zeros(len(names), device=device, dtype=widest_float(device))
-        for batch in range(shard.rank, math.ceil(len(self._test) / size), shard.world):
-            indices = np.arange(batch * size, min((batch + 1) * size, len(self._test)))
-            images = torch.from_numpy(self._test.load(indices)).to(device)
-            # The noise of an image does not depend on which process evaluates it.
-            with seeded(self._config.training.seed, batch):
-                metrics = self._metrics(self._model(images))
-            sums += len(indices) * torch.stack([metrics[name] for name in names])
-        means = sum_over_processes(sums) / len(self._test)
-        return {**dict(zip(names, means.tolist(), strict=True)), **self._sheets(device)}
+        means = mean_terms(
+            self._test,
+            lambda images: list(self._metrics(self._model(images)).values()),
+            count=len(names),
+            settings=self._config.training,
+            device=device,
+        )
+        return {**dict(zip(names, means, strict=True)), **self._sheets(device)}
 
     def _noise(self, count: int, k: int, device: torch.device) -> list[Tensor]:
         """The part of this process of the noise for the batch of all processes."""
@@ -159,11 +147,7 @@ def train(
     run: RunDirectory,
     train_images: ModelImages,
     test_images: ModelImages,
-    *,
-    hardware: Hardware | None = None,
-    loggers: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
-    name: str | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> FitResult:
     """Train a model; its file appears in the run directory at every best evaluation.
 
@@ -172,20 +156,14 @@ def train(
         run: where everything goes.
         train_images: what to train on, of the model's shape.
         test_images: for evaluation.
-        hardware: what to train on.
-        loggers: ``tensorboard``, ``wandb``.
-        progress: called with (steps done, steps in all).
-        name: of the model; by default the run directory's.
+        **options: how to train.
 
     Raises:
         NcError: as :func:`nc_core.training.fit`.
     """
     model = build_model(config)
 
-    def load(indices: NDArray[np.int64], generator: np.random.Generator) -> Tensor:
-        return torch.from_numpy(train_images.load(indices, generator))
-
-    def export(path: Path) -> None:
+    def write(path: Path, **about: Any) -> None:
         bins = config.bins
         generator = torch.Generator(next(model.parameters()).device)
         generator.manual_seed(config.training.seed)
@@ -203,23 +181,16 @@ def train(
             latent_bins,
             train_images.first(64),
             padding=config.model.padding,
-            name=name or run.path.name,
-            info=_info(config, run),
+            **about,
         )
 
-    return fit(
-        BitswapTask(config, model, test_images),
-        TrainingData(load, train_images.count),
-        config.training,
+    return train_model(
+        config,
         run,
-        hardware=hardware,
-        learning_rate=learning_rate(config.learning_rate),
+        BitswapTask(config, model, test_images),
+        image_batches(train_images),
+        write,
         monitor=MONITOR,
-        export=export,
-        loggers=loggers,
-        progress=progress,
+        learning_rate=learning_rate(config.learning_rate),
+        **options,
     )
-
-
-def _info(config: BitswapConfig, run: RunDirectory) -> dict[str, Any]:
-    return {"recipe": run.about.get("recipe"), "data": config.data.train}

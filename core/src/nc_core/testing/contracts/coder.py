@@ -243,7 +243,7 @@ def _expect(kind: type[Exception], what: str, act: Callable[[], object]) -> None
         act()
     except kind:
         return
-    except Exception as error:
+    except Exception as error:  # of other people's code: whatever it is, it should be the other
         raise ContractError(f"{what} raises {told(error)}, not {kind.__name__}") from error
     raise ContractError(f"{what} raises nothing, and should raise {kind.__name__}")
 

@@ -81,7 +81,7 @@ def a_damaged_file_is_refused(subject: ModelSubject) -> None:
             _decoded(data, subject.model, subject)
         except CorruptFileError:
             continue
-        except Exception as error:
+        except Exception as error:  # of other people's code: whatever else it is, it is a fault
             raise ContractError(f"a file with {what} raises {told(error)}") from error
         raise ContractError(f"a file with {what} decodes as if nothing were wrong")
 

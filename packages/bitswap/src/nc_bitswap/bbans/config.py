@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from nc_bitswap.config import DataConfig
+from nc_bitswap.sizes import MOST_PIXELS, MOST_WIDTH
 from nc_core.config import Config
 from nc_core.training.settings import FitConfig
 
@@ -24,10 +25,10 @@ class VaeConfig(Config):
     """
 
     likelihood: Literal["bernoulli", "beta-binomial"] = "beta-binomial"
-    height: int = Field(default=28, ge=1)
-    width: int = Field(default=28, ge=1)
-    hidden: int = Field(default=200, ge=1)
-    latents: int = Field(default=50, ge=1)
+    height: int = Field(default=28, ge=1, le=MOST_PIXELS)
+    width: int = Field(default=28, ge=1, le=MOST_PIXELS)
+    hidden: int = Field(default=200, ge=1, le=MOST_WIDTH)
+    latents: int = Field(default=50, ge=1, le=MOST_WIDTH)
 
 
 class BbansConfig(Config):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from nc_bitswap.bbans.codec import BbansCodec
 from nc_bitswap.bbans.model import Vae
+from nc_bitswap.evaluate import mean_bits, parts
 from nc_core.rates import Measurement
 
 __all__ = ["evaluate_bounds"]
@@ -38,14 +36,14 @@ def evaluate_bounds(
     measurements = [] if vae is None else _float_bounds(vae.eval(), pixels, seed)
     if codec is not None:
         blocks = pixels.reshape(-1, *codec.architecture.image_shape)
-        measurements.append(_mean("exact_elbo", codec.bits(blocks), pixels.shape[1]))
+        measurements.append(mean_bits("exact_elbo", codec.bits(blocks), pixels.shape[1]))
     return measurements
 
 
 def _float_bounds(vae: Vae, pixels: NDArray[np.uint8], seed: int) -> list[Measurement]:
     generator = torch.Generator().manual_seed(seed)
     columns: dict[str, list[torch.Tensor]] = {}
-    for part in _parts(len(pixels)):
+    for part in parts(len(pixels), _BATCH):
         batch = torch.from_numpy(np.array(pixels[part]))
         noise = torch.randn((len(batch), vae.architecture.latents), generator=generator)
         with torch.no_grad():
@@ -55,16 +53,4 @@ def _float_bounds(vae: Vae, pixels: NDArray[np.uint8], seed: int) -> list[Measur
         columns.setdefault("z1/KL", []).append(drawn.divergence)
         columns.setdefault("mean_latent_loss", []).append(mean.information)
     dims = vae.architecture.dims
-    return [_mean(name, torch.cat(parts).numpy(), dims) for name, parts in columns.items()]
-
-
-def _mean(name: str, bits: NDArray[np.float64], dims: int) -> Measurement:
-    values = bits / dims
-    error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
-    return Measurement(
-        name=name, value=float(values.mean()), unit="bit/dim", standard_error=error, n=len(values)
-    )
-
-
-def _parts(count: int) -> Iterator[slice]:
-    return (slice(start, start + _BATCH) for start in range(0, count, _BATCH))
+    return [mean_bits(name, torch.cat(column).numpy(), dims) for name, column in columns.items()]

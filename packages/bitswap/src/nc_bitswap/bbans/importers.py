@@ -54,13 +54,16 @@ def _architecture(tensors: Mapping[str, Tensor]) -> Architecture:
     side = math.isqrt(dims)
     if side * side != dims:
         raise DataError(f"a VAE of BB-ANS, but of {dims} pixels, which are no square image")
-    return Architecture(
-        likelihood="beta-binomial" if "bn1.weight" in tensors else "bernoulli",
-        height=side,
-        width=side,
-        hidden=hidden,
-        latents=tensors["fc21.weight"].shape[0],
-    )
+    try:
+        return Architecture(
+            likelihood="beta-binomial" if "bn1.weight" in tensors else "bernoulli",
+            height=side,
+            width=side,
+            hidden=hidden,
+            latents=tensors["fc21.weight"].shape[0],
+        )
+    except ValueError as error:
+        raise DataError(f"a VAE of BB-ANS, but {error}") from error
 
 
 def _described(shape: tuple[int, ...] | None) -> str:

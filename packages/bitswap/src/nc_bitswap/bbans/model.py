@@ -23,10 +23,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nc_bitswap.sizes import MOST_PIXELS, MOST_WIDTH, check_sizes
+
 __all__ = ["TRIALS", "Architecture", "Likelihood", "Terms", "Vae"]
 
 Likelihood = Literal["bernoulli", "beta-binomial"]
 TRIALS = 255
+_LIMITS = {
+    "height": (1, MOST_PIXELS),
+    "width": (1, MOST_PIXELS),
+    "hidden": (1, MOST_WIDTH),
+    "latents": (1, MOST_WIDTH),
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,9 @@ class Architecture:
         height, width: of the images, which have one channel.
         hidden: units of each hidden layer.
         latents: dimensions of the latent.
+
+    Raises:
+        ValueError: sizes that no model has; the message says which.
     """
 
     likelihood: Likelihood
@@ -49,6 +60,7 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.likelihood not in ("bernoulli", "beta-binomial"):
             raise ValueError(f"no likelihood {self.likelihood!r}")
+        check_sizes(self, _LIMITS)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

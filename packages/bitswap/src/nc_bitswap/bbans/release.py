@@ -21,9 +21,15 @@ from nc_bitswap.bbans.chain import EqualMassBins
 from nc_bitswap.bbans.codec import BbansCodec
 from nc_bitswap.bbans.model import Architecture, Vae
 from nc_bitswap.bbans.networks import CodingNetworks, folded
-from nc_core.errors import DataError
-from nc_core.exact import exact_state, load_exact, lower
-from nc_core.model_file import EXTRAS, ModelFile, write_model_file
+from nc_bitswap.weights import (
+    load_networks,
+    load_weights,
+    network_tensors,
+    refusing,
+    tensors_of,
+)
+from nc_core.exact import lower
+from nc_core.model_file import ModelFile, write_model_file
 
 __all__ = ["BIN_BITS", "FAMILY", "float_model", "load", "lower_model", "write_model"]
 
@@ -31,7 +37,7 @@ FAMILY = "bbans"
 # More bins do not lower the rate; each bit of them adds one initial bit per latent.
 BIN_BITS = 10
 CALIBRATION_IMAGES = 256
-_NETWORKS, _BINS = "networks.", "bins."
+_BINS = "bins."
 
 
 def lower_model(vae: Vae, images: NDArray[np.uint8]) -> CodingNetworks:
@@ -82,11 +88,9 @@ def write_model(
     Raises:
         DataError: the file cannot be written.
     """
-    state = exact_state(lower_model(vae, images))
-    tensors = {f"{_NETWORKS}{key}": tensor.numpy() for key, tensor in state.tensors.items()}
+    tensors, networks = network_tensors(lower_model(vae, images), vae)
     tensors |= {f"{_BINS}{k}": array for k, array in EqualMassBins.of(bin_bits).tensors().items()}
-    tensors |= {f"{EXTRAS}{key}": value.cpu().numpy() for key, value in vae.state_dict().items()}
-    config = {"architecture": asdict(vae.architecture), "networks": state.config}
+    config = {"architecture": asdict(vae.architecture), "networks": networks}
     return write_model_file(path, FAMILY, config, tensors, name=name, info=info)
 
 
@@ -96,44 +100,18 @@ def load(file: ModelFile) -> BbansCodec:
     Raises:
         DataError: it is no model of this family, or made for other tables.
     """
-    tensors = file.tensors()
-    try:
-        with torch.random.fork_rng(devices=[]):  # its initial weights are overwritten
-            skeleton = CodingNetworks(Architecture(**file.config["architecture"]))
-        bins = EqualMassBins.from_tensors(_below(tensors, _BINS))
-        networks = {
-            key: torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-            for key, array in _below(tensors, _NETWORKS).items()
-        }
-        exact = load_exact(skeleton, networks, file.config["networks"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
-    assert isinstance(exact, CodingNetworks)
-    return BbansCodec(file.name, file.id, exact, bins)
+    with refusing(file, FAMILY):
+        networks = load_networks(
+            file, CodingNetworks, lambda sizes: CodingNetworks(Architecture(**sizes))
+        )
+        bins = EqualMassBins.from_tensors(tensors_of(file, _BINS))
+    return BbansCodec(file.name, file.id, networks, bins)
 
 
 def float_model(file: ModelFile) -> Vae:
     """The VAE in floating point, for evaluation and training.
 
     Raises:
-        DataError: the file holds integers only.
+        DataError: it is no model of this family, or holds integers only.
     """
-    weights = {key: torch.from_numpy(np.array(array)) for key, array in file.extras().items()}
-    if not weights:
-        raise DataError(
-            f"model '{file.name}': holds the integers for coding only",
-            "models written by 'nc run bitswap train' hold the real-valued weights as well",
-        )
-    with torch.random.fork_rng(devices=[]):
-        vae = Vae(Architecture(**file.config["architecture"]))
-    try:
-        vae.load_state_dict(weights)
-    except RuntimeError as error:
-        raise DataError(f"model '{file.name}': its real-valued weights do not fit it") from error
-    return vae.eval()
-
-
-def _below(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {
-        key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)
-    }
+    return load_weights(file, FAMILY, Vae, lambda sizes: Vae(Architecture(**sizes)))

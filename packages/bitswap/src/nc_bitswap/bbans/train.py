@@ -6,14 +6,11 @@ of ``x/reconstruction`` and ``z1/KL``.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
@@ -21,18 +18,9 @@ from nc_bitswap.bbans.config import BbansConfig
 from nc_bitswap.bbans.data import VaeImages
 from nc_bitswap.bbans.model import Architecture, Terms, Vae
 from nc_bitswap.bbans.release import CALIBRATION_IMAGES, write_model
+from nc_bitswap.training import TrainingOptions, image_batches, mean_terms, train_model
 from nc_core.runs import RunDirectory
-from nc_core.training import (
-    FitResult,
-    Hardware,
-    TrainingData,
-    current_shard,
-    drawn_alike,
-    fit,
-    seeded,
-    sum_over_processes,
-)
-from nc_core.training.meters import widest_float
+from nc_core.training import FitResult, current_shard, drawn_alike, seeded
 from nc_core.training.task import Metrics, Task
 
 __all__ = ["BbansTask", "build_model", "train"]
@@ -74,18 +62,16 @@ class BbansTask(Task):
 
     def evaluate(self) -> Metrics:
         """Means over all test images."""
-        size, shard = self._config.training.batch_size, current_shard()
         device = next(self._vae.parameters()).device
-        sums = torch.zeros(len(_NAMES), device=device, dtype=widest_float(device))
-        for batch in range(shard.rank, math.ceil(len(self._test) / size), shard.world):
-            indices = np.arange(batch * size, min((batch + 1) * size, len(self._test)))
-            pixels = torch.from_numpy(self._test.load(indices)).to(device)
-            # The noise of an image does not depend on which process evaluates it.
-            with seeded(self._config.training.seed, batch):
-                terms = self._vae(pixels, self._noise(len(indices), device))
-            sums += len(indices) * torch.stack(self._means(terms)).to(sums.dtype)
-        means = sum_over_processes(sums) / len(self._test)
-        return dict(zip(_NAMES, means.tolist(), strict=True))
+
+        def terms_of(pixels: Tensor) -> list[Tensor]:
+            return self._means(self._vae(pixels, self._noise(len(pixels), device)))
+
+        settings = self._config.training
+        means = mean_terms(
+            self._test, terms_of, count=len(_NAMES), settings=settings, device=device
+        )
+        return dict(zip(_NAMES, means, strict=True))
 
     def _noise(self, count: int, device: torch.device) -> Tensor:
         return torch.randn((count, self._vae.architecture.latents), device=device)
@@ -100,11 +86,7 @@ def train(
     run: RunDirectory,
     train_images: VaeImages,
     test_images: VaeImages,
-    *,
-    hardware: Hardware | None = None,
-    loggers: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
-    name: str | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> FitResult:
     """Train a VAE; its file in the run directory is replaced at every evaluation.
 
@@ -115,40 +97,16 @@ def train(
         run: where everything goes.
         train_images: what to train on.
         test_images: for evaluation.
-        hardware: what to train on.
-        loggers: ``tensorboard``, ``wandb``.
-        progress: called with (steps done, steps in all).
-        name: of the model; by default the run directory's.
+        **options: how to train.
 
     Raises:
         NcError: as :func:`nc_core.training.fit`.
     """
     vae = build_model(config)
 
-    def load(indices: NDArray[np.int64], generator: np.random.Generator) -> Tensor:
-        return torch.from_numpy(train_images.load(indices, generator))
+    def write(path: Path, **about: Any) -> None:
+        images = train_images.first(CALIBRATION_IMAGES)
+        write_model(path, vae, images, bin_bits=config.bins, **about)
 
-    def export(path: Path) -> None:
-        write_model(
-            path,
-            vae,
-            train_images.first(CALIBRATION_IMAGES),
-            bin_bits=config.bins,
-            name=name or run.path.name,
-            info=_info(config, run),
-        )
-
-    return fit(
-        BbansTask(config, vae, test_images),
-        TrainingData(load, train_images.count),
-        config.training,
-        run,
-        hardware=hardware,
-        export=export,
-        loggers=loggers,
-        progress=progress,
-    )
-
-
-def _info(config: BbansConfig, run: RunDirectory) -> dict[str, Any]:
-    return {"recipe": run.about.get("recipe"), "data": config.data.train}
+    task, data = BbansTask(config, vae, test_images), image_batches(train_images)
+    return train_model(config, run, task, data, write, **options)

@@ -6,13 +6,16 @@ from typing import Any
 
 import click
 
-from nc_bitswap.commands.options import example, json_option, plugins_of
-from nc_bitswap.console import print_json, progress
+from nc_core.command_line import options
+from nc_core.command_line.console import print_json
+from nc_core.command_line.progress import reported_progress
 
 __all__ = ["benchmark"]
 
 
-@click.command(epilog=example("nc run bitswap benchmark --dataset mnist:test --experiments 10"))
+@click.command(
+    epilog=options.examples("nc run bitswap benchmark --dataset mnist:test --experiments 10")
+)
 @click.option("--dataset", default="mnist:test", show_default=True, metavar="NAME[:SPLIT]",
               help="Images to code.")  # fmt: skip
 @click.option("--protocol", type=click.Choice(["bit-swap", "bb-ans"]), default="bit-swap",
@@ -25,7 +28,7 @@ __all__ = ["benchmark"]
               metavar="N", help="Images of each experiment (bit-swap).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=100, show_default=True,
               metavar="N", help="Seed of the choice of images (bit-swap).")  # fmt: skip
-@json_option
+@options.json_output()
 @click.pass_context
 def benchmark(
     context: click.Context,
@@ -45,8 +48,8 @@ def benchmark(
     from nc_bitswap.benchmark import benchmark as measure
     from nc_core.datasets.opening import open_dataset
 
-    data = open_dataset(dataset, plugins_of(context))
-    with progress("coding", "experiments") as tell:
+    data = open_dataset(dataset, options.plugins_of(context))
+    with reported_progress("coding", "experiments") as tell:
         results = measure(data, protocol, experiments, images, seed, tell)
     if as_json:
         print_json([{"dataset": dataset, "protocol": protocol} | asdict(row) for row in results])
@@ -56,4 +59,5 @@ def benchmark(
         click.echo(
             f"{row.title:<24} {row.bits_per_dim:.3f}{deviation} bits per dimension "
             f"({row.experiments} x {row.images} images)"
+            + (f"; {row.failed} failed: {row.reason}" if row.failed else "")
         )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nc_bitswap.commands.options import example, json_option, model_option, plugins_of
-from nc_bitswap.console import print_json, progress
+from nc_bitswap.commands.options import model_option
+from nc_core.command_line import options
+from nc_core.command_line.console import print_json
+from nc_core.command_line.progress import reported_progress
 
 if TYPE_CHECKING:
     from nc_bitswap.photographs import PhotographRates
@@ -22,7 +24,7 @@ SCHEMA = "nc.bitswap.benchmark-images/1"
 
 @click.command(
     "benchmark-images",
-    epilog=example(
+    epilog=options.examples(
         "nc run bitswap benchmark-images ~/photos --limit 4",
         "nc run bitswap benchmark-images ~/photos --model imagenetcrop-nz4.safetensors",
     ),
@@ -33,7 +35,7 @@ SCHEMA = "nc.bitswap.benchmark-images/1"
               help="How many photographs.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
               help="Which photographs are drawn.")  # fmt: skip
-@json_option
+@options.json_output()
 @click.pass_context
 def benchmark_images(
     context: click.Context, folder: Path, model: str, limit: int, seed: int, as_json: bool
@@ -48,9 +50,9 @@ def benchmark_images(
     from nc_bitswap.photographs import code_photographs
     from nc_core.models import load_coder
 
-    plugins = plugins_of(context)
+    plugins = options.plugins_of(context)
     models = _by_order(model, plugins)
-    with progress("coding", "photographs") as tell:
+    with reported_progress("coding", "photographs") as tell:
         rates = list(
             code_photographs(
                 folder, models, load_coder(plugins=plugins), limit=limit, seed=seed, progress=tell

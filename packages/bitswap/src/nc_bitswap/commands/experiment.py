@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nc_bitswap.commands.options import (
-    example,
-    force_option,
-    json_option,
-    model_option,
-    plugins_of,
-)
-from nc_bitswap.console import TITLES, print_json, progress
+from nc_bitswap.commands.options import model_option
+from nc_bitswap.console import TITLES
+from nc_core.command_line import options
+from nc_core.command_line.console import print_json
+from nc_core.command_line.progress import reported_progress
 
 if TYPE_CHECKING:
     from nc_bitswap.experiment import Experiments
@@ -34,7 +31,9 @@ _ROWS = {
 
 
 @click.command(
-    epilog=example("nc run bitswap experiment --model runs/digits --experiments 10 --out runs/ten")
+    epilog=options.examples(
+        "nc run bitswap experiment --model runs/digits --experiments 10 --out runs/ten"
+    )
 )
 @model_option("Model to code with")
 @click.option("--dataset", default="mnist:test", show_default=True, metavar="NAME[:SPLIT]",
@@ -58,9 +57,10 @@ _ROWS = {
               default=Path("runs", "experiment"), show_default=True,
               help="Run directory: arrays, messages and the summary.")  # fmt: skip
 @click.option("--resume", is_flag=True,
-              help="Go on with a run, perhaps with more experiments.")  # fmt: skip
-@force_option
-@json_option
+              help="Go on with a run, perhaps with more experiments, another order or other bits; "
+                   "what it holds is kept.")  # fmt: skip
+@options.force()
+@options.json_output()
 @click.pass_context
 def experiment(
     context: click.Context,
@@ -88,7 +88,7 @@ def experiment(
     from nc_core.models import find_model_file
     from nc_core.runs import RunDirectory
 
-    plugins = plugins_of(context)
+    plugins = options.plugins_of(context)
     _, file = find_model_file(model, plugins)
     data = open_dataset(dataset, plugins)
     plan = plan_experiments(file, data, experiments, images, seed, decode=decode)
@@ -126,7 +126,7 @@ def _run(plan: Experiments, run: RunDirectory) -> list[dict[str, Any]]:
             results = Results(run, order, bits, plan.indices.shape)
             title = f"{TITLES[order]}, {bits} bits"
             try:
-                with progress(title, "images") as tell:
+                with reported_progress(title, "images") as tell:
                     run_experiments(plan, order, bits, results, tell)
             except KeyboardInterrupt as error:
                 left = len(results.unfinished)

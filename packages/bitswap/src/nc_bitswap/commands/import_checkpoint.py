@@ -7,25 +7,21 @@ from typing import Any
 
 import click
 
-from nc_bitswap.commands.options import (
-    example,
-    force_option,
-    json_option,
-    out_file,
-    plugins_of,
-    seed_option,
-)
-from nc_bitswap.console import print_json, progress
+from nc_core.command_line import options
+from nc_core.command_line.console import print_json
+from nc_core.command_line.progress import reported_progress
 
 __all__ = ["import_checkpoint"]
 
 
 @click.command(
     "import-checkpoint",
-    epilog=example("nc run bitswap import-checkpoint params/mnist/nz8 -o mnist-nz8.safetensors"),
+    epilog=options.examples(
+        "nc run bitswap import-checkpoint params/mnist/nz8 -o mnist-nz8.safetensors"
+    ),
 )
 @click.argument("checkpoint", metavar="CHECKPOINT", type=click.Path(path_type=Path))
-@out_file("FILE.safetensors", "Model file to write.")
+@options.out("FILE.safetensors", "Model file to write.", required=True)
 @click.option("--dataset", metavar="NAME[:SPLIT]", show_default="by the kind of model",
               help="Training images: to calibrate on, and to derive bins from.")  # fmt: skip
 @click.option("--bins", nargs=2, type=click.Path(path_type=Path),
@@ -34,9 +30,9 @@ __all__ = ["import_checkpoint"]
               help="log2 of the bins of a latent, where they are derived.")  # fmt: skip
 @click.option("--padding", type=click.Choice(["zero", "edge"]), show_default="zero if grey",
               help="What surrounds smaller images; of colour models 'edge'.")  # fmt: skip
-@seed_option
-@force_option
-@json_option
+@options.seed()
+@options.force()
+@options.json_output()
 @click.pass_context
 def import_checkpoint(
     context: click.Context,
@@ -62,9 +58,9 @@ def import_checkpoint(
     from nc_bitswap.bbans.model import Vae
     from nc_core.datasets.opening import open_dataset
     from nc_core.errors import DataError, UsageError
+    from nc_core.files import check_target
 
-    if out.exists() and not force:
-        raise DataError(f"{out}: file exists", "use --force to replace it")
+    check_target(out, force=force)
     if bins and bits is not None:
         raise UsageError("the bins of --bins have a number of their own; leave out --bits")
     weights = importers.read_checkpoint(checkpoint)
@@ -81,13 +77,13 @@ def import_checkpoint(
             f"{checkpoint} is a model of {kind}: which images is it for?",
             "--dataset crops:/photos/train, or any other dataset of RGB images",
         )
-    data = open_dataset(name, plugins_of(context))
+    data = open_dataset(name, options.plugins_of(context))
     if isinstance(model, Vae):
         if bins or padding:
             raise UsageError(f"{checkpoint} is {kind}: it has neither bin files nor padding")
         file = importers.write_imported_vae(out, model, data, bits=bits, source=checkpoint.name)
     else:
-        with progress("drawing latents", "samples") as tell:
+        with reported_progress("drawing latents", "samples") as tell:
             file = importers.write_imported(
                 out,
                 model,

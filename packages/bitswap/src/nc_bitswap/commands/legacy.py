@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nc_bitswap.commands.options import example, force_option, model_option, plugins_of
-from nc_bitswap.console import progress
+from nc_bitswap.commands.options import model_option
+from nc_core.command_line import options
+from nc_core.command_line.progress import reported_progress
 
 if TYPE_CHECKING:
     from nc_bitswap.legacy.chain import LegacyCodec
@@ -22,7 +23,9 @@ _bins_option = click.option(
 )  # fmt: skip
 
 
-@click.group(epilog=example("nc run bitswap legacy pack photo.png --model crop.safetensors"))
+@click.group(
+    epilog=options.examples("nc run bitswap legacy pack photo.png --model crop.safetensors")
+)
 def legacy() -> None:
     """Read and write NAME_bitswap.npy, the file of the original's demo.
 
@@ -34,14 +37,14 @@ def legacy() -> None:
 
 @legacy.command(
     short_help="Code an image.",
-    epilog=example("nc run bitswap legacy pack photo.png --model crop.safetensors"),
+    epilog=options.examples("nc run bitswap legacy pack photo.png --model crop.safetensors"),
 )
 @click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path))
 @model_option("Imported or trained Bit-Swap model", default=None)
 @_bins_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE",
               show_default="NAME_bitswap.npy beside IMAGE", help="File to write.")  # fmt: skip
-@force_option
+@options.force()
 @click.pass_context
 def pack(
     context: click.Context,
@@ -54,15 +57,16 @@ def pack(
     """Crop IMAGE to whole blocks, and code it as the original's demo does."""
     from nc_bitswap.legacy.demo_file import pack as pack_image
     from nc_core.errors import DataError
+    from nc_core.files import check_target
     from nc_core.images import read_image
 
     out = out or image.with_name(f"{image.stem}_bitswap.npy")
-    _refuse_existing(out, force)
+    check_target(out, force=force)
     pixels = read_image(image).pixels
     if pixels.dtype != "uint8":
         raise DataError(f"{image}: 16 bits per sample; the model takes 8")
     codec = _codec(context, model, bins)
-    with progress("coding", "blocks") as tell:
+    with reported_progress("coding", "blocks") as tell:
         file = pack_image(codec, pixels, tell)
     file.write(out)
     size = 4 * len(file.words())
@@ -74,7 +78,7 @@ def pack(
 
 
 @legacy.command(
-    epilog=example(
+    epilog=options.examples(
         "nc run bitswap legacy unpack photo_bitswap.npy -o out.png --model m.safetensors"
     )
 )
@@ -83,7 +87,7 @@ def pack(
 @_bins_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="IMAGE.png",
               help="Image to write.")  # fmt: skip
-@force_option
+@options.force()
 @click.pass_context
 def unpack(
     context: click.Context,
@@ -96,12 +100,13 @@ def unpack(
     """Decode FILE, and check that the decoder ended where the encoder began."""
     from nc_bitswap.legacy.demo_file import DemoFile
     from nc_bitswap.legacy.demo_file import unpack as unpack_image
+    from nc_core.files import check_target
     from nc_core.images import Image, write_image
 
-    _refuse_existing(out, force)
+    check_target(out, force=force)
     read = DemoFile.read(file)
     codec = _codec(context, model, bins)
-    with progress("decoding", "blocks") as tell:
+    with reported_progress("decoding", "blocks") as tell:
         pixels = unpack_image(codec, read, str(file), tell)
     write_image(out, Image(pixels[..., 0] if pixels.shape[2] == 1 else pixels), force=force)
     click.echo(f"{out}: {read.width}x{read.height} pixels")
@@ -113,14 +118,7 @@ def _codec(context: click.Context, model: str, bins: tuple[Path, Path] | None) -
     from nc_bitswap.release import float_model, latent_bins
     from nc_core.models import find_model_file
 
-    family, file = find_model_file(model, plugins_of(context))
+    family, file = find_model_file(model, options.plugins_of(context))
     bitswap_codec(family.load()(file))
     real = RealBins.of_files(*bins) if bins else RealBins.of_model(latent_bins(file))
     return LegacyCodec(float_model(file), real)
-
-
-def _refuse_existing(path: Path, force: bool) -> None:
-    from nc_core.errors import DataError
-
-    if path.exists() and not force:
-        raise DataError(f"{path}: file exists", "use --force to replace it")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from nc_bitswap.commands.options import example, model_option, out_file, plugins_of, seed_option
+from nc_bitswap.commands.options import model_option
 from nc_bitswap.published import PUBLISHED
+from nc_core.command_line import options
 
 __all__ = ["plot"]
 
@@ -25,7 +26,9 @@ class _PlotGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-_out_option = out_file("FILE.svg|png|pdf", "Figure to write; its data go beside it as CSV.")
+_out_option = options.out(
+    "FILE.svg|png|pdf", "Figure to write; its data go beside it as CSV.", required=True
+)
 _published_option = click.option(
     "--published", "names", multiple=True, type=click.Choice([*PUBLISHED, "all"]),
     metavar="NAME", help=f"Published results to show as well: {', '.join(PUBLISHED)}, or all; "
@@ -37,13 +40,13 @@ _RUN = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.group(
     cls=_PlotGroup,
     context_settings={"ignore_unknown_options": True},
-    epilog=example("nc run bitswap plot runs/digits -o terms.svg"),
+    epilog=options.examples("nc run bitswap plot runs/digits -o terms.svg"),
 )
 def plot() -> None:
     """Figures: 'plot RUN -o FILE' is short for 'plot terms RUN -o FILE'."""
 
 
-@plot.command(_TERMS, epilog=example("nc run bitswap plot terms runs/digits -o terms.svg"))
+@plot.command(_TERMS, epilog=options.examples("nc run bitswap plot terms runs/digits -o terms.svg"))
 @click.argument("run", metavar="RUN", type=_RUN)
 @_out_option
 def terms(run: Path, out: Path) -> None:
@@ -55,7 +58,9 @@ def terms(run: Path, out: Path) -> None:
     click.echo(str(out))
 
 
-@plot.command(epilog=example("nc run bitswap plot cma runs/ten --published mnist-nz2 -o cma.svg"))
+@plot.command(
+    epilog=options.examples("nc run bitswap plot cma runs/ten --published mnist-nz2 -o cma.svg")
+)
 @click.argument("runs", metavar="[RUN]...", type=_RUN, nargs=-1)
 @_published_option
 @_out_option
@@ -76,7 +81,9 @@ def cma(runs: tuple[Path, ...], names: tuple[str, ...], out: Path) -> None:
     click.echo(str(out))
 
 
-@plot.command(epilog=example("nc run bitswap plot stack runs/digits --published all -o stack.svg"))
+@plot.command(
+    epilog=options.examples("nc run bitswap plot stack runs/digits --published all -o stack.svg")
+)
 @click.argument("runs", metavar="[RUN|FOLDER]...", type=_RUN, nargs=-1)
 @_published_option
 @click.option("--average", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
@@ -97,13 +104,13 @@ def stack(runs: tuple[Path, ...], names: tuple[str, ...], average: int, out: Pat
     click.echo(str(out))
 
 
-@plot.command(epilog=example("nc run bitswap plot digits --limit 20 -o digits.svg"))
+@plot.command(epilog=options.examples("nc run bitswap plot digits --limit 20 -o digits.svg"))
 @model_option("Model to code with")
 @click.option("--dataset", default="mnist:test", show_default=True, metavar="NAME[:SPLIT]",
               help="Images to code.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
               help="How many images, from the first.")  # fmt: skip
-@seed_option
+@options.seed()
 @_out_option
 @click.pass_context
 def digits(
@@ -116,7 +123,7 @@ def digits(
     from nc_core.errors import UsageError
     from nc_core.models import load_model
 
-    plugins = plugins_of(context)
+    plugins = options.plugins_of(context)
     codec = load_model(model, plugins)
     data = open_dataset(dataset, plugins)
     if data.layout == "none":

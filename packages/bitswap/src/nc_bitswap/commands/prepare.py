@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from nc_bitswap.commands.options import example, force_option, plugins_of, seed_option
-from nc_bitswap.console import progress
+from nc_core.command_line import options
+from nc_core.command_line.progress import reported_progress
 
 __all__ = ["prepare"]
 
@@ -16,7 +16,7 @@ _TEST_PHOTOGRAPHS = 5000
 
 
 @click.command(
-    epilog=example(
+    epilog=options.examples(
         "nc run bitswap prepare mnist",
         "nc run bitswap prepare imagenet32 --from ~/imagenet32",
         "nc run bitswap prepare imagenet-crops --from ~/ilsvrc2012",
@@ -27,8 +27,8 @@ _TEST_PHOTOGRAPHS = 5000
               help="Official files that you have: a folder, or the archive.")  # fmt: skip
 @click.option("--test", type=click.IntRange(min=1), default=_TEST_PHOTOGRAPHS, show_default=True,
               metavar="N", help="Photographs of imagenet-crops set aside for testing.")  # fmt: skip
-@seed_option
-@force_option
+@options.seed()
+@options.force()
 @click.pass_context
 def prepare(
     context: click.Context, name: str, source: Path | None, test: int, seed: int, force: bool
@@ -49,8 +49,8 @@ def prepare(
     from nc_core.datasets.opening import find_dataset
     from nc_core.datasets.prepare import prepare_dataset, prepared_manifest
 
-    spec = find_dataset(name, plugins_of(context))
-    with progress(f"preparing {name}", "images") as tell:
+    spec = find_dataset(name, options.plugins_of(context))
+    with reported_progress(f"preparing {name}", "images") as tell:
         brought = prepare_dataset(spec, source, converting=tell, force=force)
     given = f" --from {source}" if source else ""
     click.echo(

@@ -10,18 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nc_bitswap.codec import Order
+from nc_bitswap.codec import POP, PUSH, Order
 from nc_bitswap.discretization import POSITION_BITS, LatentBins, top_centres, top_edges
 from nc_bitswap.importers import read_bins
 from nc_bitswap.legacy.coder import LegacyCoder, LegacyState, LogisticTable, UniformTable
 from nc_bitswap.model import HierarchicalVAE
-from nc_core.ans.bits_back import pop_bb_ans, pop_bit_swap, push_bb_ans, push_bit_swap
 from nc_core.errors import DataError
 
 __all__ = ["LegacyCodec", "RealBins"]
-
-_PUSH = {"bit-swap": push_bit_swap, "bb-ans": push_bb_ans}
-_POP = {"bit-swap": pop_bit_swap, "bb-ans": pop_bb_ans}
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ class LegacyCodec:
             WorkError: too few words to borrow.
         """
         column = image.reshape(-1, 1).astype(np.int64)
-        return _PUSH[self._order](self._coder, cast(Any, state), self._chain, column)
+        return PUSH[self._order](self._coder, cast(Any, state), self._chain, column)
 
     def pop(self, state: LegacyState) -> NDArray[np.uint8]:
         """Pop an image.
@@ -112,7 +108,7 @@ class LegacyCodec:
         Raises:
             CorruptFileError: the words end too early.
         """
-        column = _POP[self._order](self._coder, cast(Any, state), self._chain)
+        column = POP[self._order](self._coder, cast(Any, state), self._chain)
         return column.reshape(self.block_shape).astype(np.uint8)
 
 

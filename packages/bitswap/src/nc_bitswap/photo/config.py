@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from nc_bitswap.sizes import MOST_LATTICES, MOST_LAYERS, MOST_WIDTH
 from nc_core.config import Config
 from nc_core.training.settings import EmaConfig, FitConfig, duration_steps
 
@@ -48,12 +49,14 @@ class PhotoModelConfig(Config):
         latents: channels of the latents.
     """
 
-    widths: tuple[int, ...] = Field(default=(48, 32, 32), min_length=1, max_length=6)
-    blocks: int = Field(default=2, ge=0)
-    hidden: int = Field(default=32, ge=1)
-    mixtures: int = Field(default=3, ge=1)
-    base_width: int = Field(default=48, ge=1)
-    latents: int = Field(default=8, ge=1)
+    widths: tuple[Annotated[int, Field(ge=1, le=MOST_WIDTH)], ...] = Field(
+        default=(48, 32, 32), min_length=1, max_length=MOST_LATTICES
+    )
+    blocks: int = Field(default=2, ge=0, le=MOST_LAYERS)
+    hidden: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    mixtures: int = Field(default=3, ge=1, le=MOST_WIDTH)
+    base_width: int = Field(default=48, ge=1, le=MOST_WIDTH)
+    latents: int = Field(default=8, ge=1, le=MOST_WIDTH)
 
 
 class LatticesConfig(Config):

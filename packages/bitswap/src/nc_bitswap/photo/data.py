@@ -21,6 +21,7 @@ from nc_core.protocols import Dataset
 __all__ = ["Photographs", "random_crop", "random_planes"]
 
 _KEPT_BYTES = 1 << 30
+_CHANNELS = (2, 3, 4)  # grey with transparency, RGB, RGB with transparency
 _PILLOW_BYTES = 4  # of a pixel in colour
 _FILTERS = (
     Image.Resampling.BICUBIC,
@@ -60,7 +61,8 @@ class Photographs:
         """Image ``index``, in RGB; not to be changed.
 
         Raises:
-            DataError: it cannot be read, or has more than 8 bits per sample.
+            DataError: it cannot be read, has more than 8 bits per sample, or other channels than
+                grey or RGB with or without transparency.
         """
         found = self._kept.get(index)
         if found is not None:
@@ -72,6 +74,11 @@ class Photographs:
             pixels = pixels.transpose(1, 2, 0)
         if pixels.shape[2:] == (1,):
             pixels = pixels[:, :, 0]
+        if pixels.ndim == 3 and pixels.shape[2] not in _CHANNELS:
+            raise DataError(
+                f"{self.name}: image {index} of shape {pixels.shape} has {pixels.shape[2]} "
+                "channels, not 1 to 4"
+            )
         picture = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
         size = _PILLOW_BYTES * picture.width * picture.height
         if size <= self._room:

@@ -40,6 +40,7 @@ from nc_bitswap.photo.colours import (
     log2_probability,
 )
 from nc_bitswap.photo.layers import Residual, ZeroSumConv2d, activation, replicate
+from nc_bitswap.sizes import MOST_LATTICES, MOST_LAYERS, MOST_WIDTH, check_sizes
 from nc_core.exact import Input, LocationScaleHead, ScaleMap
 
 __all__ = [
@@ -75,6 +76,15 @@ _POSTERIOR_SCALE = ScaleMap("sigmoid", low=0.1, span=0.9, shift=2.0)
 # A raw output of 0 is a scale of 1.
 _LATENT_SCALE = ScaleMap("softplus", low=0.1, span=0.9, shift=math.log(math.e - 1))
 
+_LIMITS = {
+    "widths": (1, MOST_WIDTH),
+    "blocks": (0, MOST_LAYERS),
+    "hidden": (1, MOST_WIDTH),
+    "mixtures": (1, MOST_WIDTH),
+    "base_width": (1, MOST_WIDTH),
+    "latents": (1, MOST_WIDTH),
+}
+
 PhasePlaneOf = Callable[[int, int, MixtureParameters], Tensor]
 """Codes or looks up a plane: (phase, colour, distributions) -> values (B, 1, H, W)."""
 
@@ -91,6 +101,9 @@ class Architecture:
         mixtures: logistics in the mixture of a pixel.
         base_width: channels of the networks of the base.
         latents: channels of z_1 and z_2, which have 1/2 and 1/4 of the base's height and width.
+
+    Raises:
+        ValueError: sizes that no model has; the message says which.
     """
 
     widths: tuple[int, ...] = (48, 32, 32)
@@ -99,6 +112,11 @@ class Architecture:
     mixtures: int = 3
     base_width: int = 48
     latents: int = 8
+
+    def __post_init__(self) -> None:
+        check_sizes(self, _LIMITS)
+        if not 1 <= len(self.widths) <= MOST_LATTICES:
+            raise ValueError(f"{len(self.widths)} lattices, not 1 to {MOST_LATTICES}")
 
 
 class Lattice(nn.Module):

@@ -29,11 +29,12 @@ from nc_bitswap.photo.data import Photographs
 from nc_bitswap.photo.lattice import to_planes
 from nc_bitswap.photo.model import Architecture, PhotoModel
 from nc_bitswap.photo.predictors import predictors, round_predictors
+from nc_bitswap.weights import load_networks, load_weights, network_tensors, refusing
 from nc_core.datasets.folder import ImageFiles
 from nc_core.errors import DataError
-from nc_core.exact import ExactLayer, Precision, exact_state, load_exact, lower
+from nc_core.exact import ExactLayer, Precision, lower
 from nc_core.images import image_files
-from nc_core.model_file import EXTRAS, ModelFile, write_model_file
+from nc_core.model_file import ModelFile, write_model_file
 from nc_core.models import find_model_file, installed
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 FAMILY = "bitswap-photo"
+_NETWORKS = ""  # a file of this family holds nothing else
 _CROP = 160
 _CROPS = 40
 
@@ -138,12 +140,10 @@ def write_model(
     Raises:
         DataError: the file cannot be written.
     """
-    state = exact_state(lower_model(model, images))
-    tensors = {key: tensor.numpy() for key, tensor in state.tensors.items()}
-    if keep_floats:
-        weights = model.state_dict().items()
-        tensors |= {f"{EXTRAS}{key}": value.numpy() for key, value in weights}
-    config = {"architecture": asdict(model.architecture), "networks": state.config}
+    tensors, networks = network_tensors(
+        lower_model(model, images), model if keep_floats else None, _NETWORKS
+    )
+    config = {"architecture": asdict(model.architecture), "networks": networks}
     return write_model_file(path, FAMILY, config, tensors, name=name, info=info)
 
 
@@ -153,18 +153,9 @@ def load(file: ModelFile) -> PhotoCodec:
     Raises:
         DataError: it is no model of this family, or made for other tables.
     """
-    tensors = {
-        key: torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-        for key, array in file.tensors().items()
-    }
-    try:
-        with torch.random.fork_rng(devices=[]):  # its initial weights are overwritten
-            skeleton = PhotoModel(architecture_of(file.config["architecture"]))
-        exact = load_exact(skeleton, tensors, file.config["networks"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
-    assert isinstance(exact, PhotoModel)
-    return PhotoCodec(file.name, file.id, exact)
+    with refusing(file, FAMILY):
+        networks = load_networks(file, PhotoModel, _build, _NETWORKS)
+    return PhotoCodec(file.name, file.id, networks)
 
 
 def float_model(file: ModelFile) -> PhotoModel:
@@ -173,17 +164,7 @@ def float_model(file: ModelFile) -> PhotoModel:
     Raises:
         DataError: it is of another family, or the file holds integers only.
     """
-    if file.family != FAMILY:
-        raise DataError(f"model '{file.name}': of family '{file.family}', not '{FAMILY}'")
-    weights = {key: torch.from_numpy(np.array(array)) for key, array in file.extras().items()}
-    if not weights:
-        raise DataError(
-            f"model '{file.name}': holds the integers for coding only",
-            "models written by 'nc run bitswap train' hold the real-valued weights as well",
-        )
-    model = PhotoModel(architecture_of(file.config["architecture"]))
-    model.load_state_dict(weights)
-    return model.eval()
+    return load_weights(file, FAMILY, PhotoModel, _build)
 
 
 def crops(photographs: Photographs, count: int = _CROPS, size: int = _CROP) -> NDArray[np.uint8]:
@@ -227,6 +208,10 @@ def main(arguments: list[str]) -> int:
     file = write_model(out, read_checkpoint(checkpoint), crops(photographs))
     sys.stdout.write(f"{file.id}  {out} ({out.stat().st_size:,} bytes)\n")
     return 0
+
+
+def _build(architecture: Mapping[str, Any]) -> PhotoModel:
+    return PhotoModel(architecture_of(architecture))
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -8,9 +8,9 @@ training, on crops.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -30,9 +30,10 @@ from nc_bitswap.photo.predictors import (
     round_predictors,
 )
 from nc_bitswap.photo.release import architecture_of, crops, initial_model, write_model
+from nc_bitswap.training import TrainingOptions, train_model
 from nc_core.errors import UsageError
 from nc_core.runs import RunDirectory
-from nc_core.training import FitResult, Hardware, TrainingData, fit, seeded
+from nc_core.training import FitResult, TrainingData, seeded
 from nc_core.training.randomness import Purpose, philox
 from nc_core.training.settings import duration_steps
 from nc_core.training.task import Metrics, UpdatingTask
@@ -166,11 +167,7 @@ def train(
     run: RunDirectory,
     train_images: Photographs,
     test_images: Photographs,
-    *,
-    hardware: Hardware | None = None,
-    loggers: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
-    name: str | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> FitResult:
     """Train a model; its file appears in the run directory at every best evaluation.
 
@@ -179,10 +176,7 @@ def train(
         run: where everything goes.
         train_images: what to train on and to calibrate the integer networks with.
         test_images: for evaluation.
-        hardware: what to train on.
-        loggers: ``tensorboard``, ``wandb``.
-        progress: called with (steps done, steps in all).
-        name: of the model; by default the run directory's.
+        **options: how to train.
 
     Raises:
         NcError: as :func:`nc_core.training.fit`.
@@ -190,36 +184,28 @@ def train(
     model = build_model(config)
     calibration = crops(train_images)
 
-    def export(path: Path) -> None:
+    def write(path: Path, **about: Any) -> None:
         plain = PhotoModel(model.architecture)
         plain.load_state_dict(model.state_dict())
-        write_model(
-            path,
-            plain,
-            calibration,
-            name=name or run.path.name,
-            info={"recipe": run.about.get("recipe"), "data": config.data.train},
-            keep_floats=True,
-        )
+        write_model(path, plain, calibration, keep_floats=True, **about)
 
-    return fit(
+    return train_model(
+        config,
+        run,
         PhotoTask(config, model, train_images, test_images),
         training_data(config, train_images),
-        config.training,
-        run,
-        hardware=hardware,
+        write,
         monitor=MONITOR,
-        export=export,
-        loggers=loggers,
-        progress=progress,
+        **options,
     )
 
 
 def _part(level: Level, world: int) -> int:
     """Crops per update of one of several processes."""
     if level.count % world:
+        group = "base" if level.name == "base" else "training"
         raise UsageError(
             f"{level.count} crops of {level.name} cannot be divided among {world} processes",
-            f"--set base.batch_size={level.count + -level.count % world}",
+            f"--set {group}.batch_size={level.count + -level.count % world}",
         )
     return level.count // world

@@ -14,6 +14,7 @@ import click
 __all__ = [
     "format_bytes",
     "format_table",
+    "label_logged_warnings",
     "log_to_stderr",
     "print_heading",
     "print_json",
@@ -107,6 +108,14 @@ def format_bytes(count: int) -> str:
 def warn(message: str) -> None:
     """Tell the user on standard error something that is not an error."""
     click.echo(f"nc: warning: {message}", err=True)
+
+
+def label_logged_warnings() -> None:
+    """Give warnings that are logged, while nothing else shows them, the form of :func:`warn`."""
+    import logging
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(logging.Formatter("nc: warning: %(message)s"))
 
 
 @contextmanager

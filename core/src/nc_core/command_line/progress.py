@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nc_cli.console import format_bytes
+from nc_core.command_line.console import format_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Advance", "cumulative", "progress"]
+__all__ = ["Advance", "cumulative", "progress", "reported_progress"]
 
 Advance = Callable[[float], None]
 
@@ -57,6 +57,26 @@ def cumulative(advance: Advance) -> Callable[[float, float], None]:
         reached = done
 
     return report
+
+
+@contextmanager
+def reported_progress(title: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+    """Report progress of work that says itself how much is done, and how much there is in all.
+
+    Example:
+        >>> with reported_progress("training", "steps") as tell:
+        ...     tell(1, 100)
+    """
+    with ExitStack() as stack:
+        report: Callable[[float, float], None] | None = None
+
+        def tell(done: float, total: float) -> None:
+            nonlocal report
+            if report is None:
+                report = cumulative(stack.enter_context(progress(title, total, unit)))
+            report(done, total)
+
+        yield tell
 
 
 @contextmanager

@@ -1,0 +1,193 @@
+"""Options that mean the same in every command: one spelling, one help text, one default.
+
+Each function returns a decorator: ``@options.seed()`` passes ``seed`` to the command. For ``nc``
+itself and for the commands of papers; needs click, which whoever has commands depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from nc_core.plugins import PluginManager
+
+__all__ = [
+    "FilePath",
+    "examples",
+    "force",
+    "json_output",
+    "limit",
+    "out",
+    "plugins_of",
+    "recipe",
+    "resume",
+    "seed",
+    "training_hardware",
+]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def examples(*lines: str) -> str:
+    """An epilog that ends a help page with commands that work as they stand."""
+    title = "Examples:" if len(lines) > 1 else "Example:"
+    return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
+
+
+def json_output() -> Callable[[_Command], _Command]:
+    """``--json``, passed as ``as_json: bool``."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
+    )
+
+
+def force() -> Callable[[_Command], _Command]:
+    """``--force``, passed as ``force: bool``."""
+    return click.option("--force", is_flag=True, help="Replace files that exist.")
+
+
+def seed(default: int = 0) -> Callable[[_Command], _Command]:
+    """``--seed``, passed as ``seed: int``."""
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="Seed of every random choice: the same seed gives the same result.",
+    )
+
+
+def limit() -> Callable[[_Command], _Command]:
+    """``--limit``, passed as ``limit: int | None``."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        show_default="all",
+        metavar="N",
+        help="Use only the first N items of the dataset.",
+    )
+
+
+def out(metavar: str, help_text: str, *, required: bool = False) -> Callable[[_Command], _Command]:
+    """``-o/--out``, passed as ``out: Path | None``; commands may read ``-`` as standard output."""
+    return click.option(
+        "-o",
+        "--out",
+        type=FilePath(),
+        required=required,
+        metavar=metavar,
+        help=help_text,
+    )
+
+
+class FilePath(click.Path):
+    """A path; an empty one, which would mean the current folder, is refused.
+
+    That a file cannot be read is left to whoever opens it: an error of data, not of usage.
+    """
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        from pathlib import Path
+
+        super().__init__(path_type=Path, readable=False, allow_dash=True, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, as :class:`click.Path` makes it."""
+        if value == "":
+            self.fail("an empty path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def recipe(default: str | None, example: str) -> Callable[[_Command], _Command]:
+    """``--recipe`` and ``--set``, passed as ``recipe: str`` and ``settings: tuple[str, ...]``.
+
+    Args:
+        default: name of the recipe; None: the option is required.
+        example: of a setting, for the help text (``model.hidden=32``).
+    """
+    return _all_of(
+        click.option(
+            "--recipe",
+            metavar="NAME",
+            default=default,
+            required=default is None,
+            show_default=default is not None,
+            help="Recipe of this package ('nc list recipes'), or the path of a YAML file.",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help=f"Change a setting of the recipe, such as {example}; may be repeated.",
+        ),
+    )
+
+
+def resume() -> Callable[[_Command], _Command]:
+    """``--resume``, passed as ``resume: bool``."""
+    return click.option(
+        "--resume", is_flag=True, help="Go on with the run that is in the directory."
+    )
+
+
+def training_hardware() -> Callable[[_Command], _Command]:
+    """``--device``, ``--devices``, ``--threads`` and ``--logger``.
+
+    Passed as ``device: str``, ``devices: int | None``, ``threads: int | None`` and
+    ``loggers: tuple[str, ...]``.
+    """
+    return _all_of(
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            metavar="KIND",
+            help="cpu, cuda, mps or auto.",
+        ),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Processes on this machine, one per device.",
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            metavar="N",
+            show_default="torch's own",
+            help="Threads of torch on the CPU.",
+        ),
+        click.option(
+            "--logger",
+            "loggers",
+            multiple=True,
+            type=click.Choice(["tensorboard", "wandb"]),
+            help="Report to this one as well; may be repeated.",
+        ),
+    )
+
+
+def plugins_of(context: click.Context) -> PluginManager:
+    """The application's plugin manager, or one of what is installed."""
+    manager: PluginManager | None = getattr(context.obj, "plugins", None)
+    if manager is None:
+        from nc_core.models import installed
+
+        return installed()
+    return manager
+
+
+def _all_of(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator; help shows them in this order."""
+
+    def decorate(command: _Command) -> _Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
