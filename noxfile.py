@@ -40,7 +40,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Type annotations, strictly."""
     install(session, "mypy", "pytest", "types-PyYAML", "./core[torch,plots]", "./cli")
-    session.run("mypy", "core/src", "cli/src")
+    session.run("mypy", "core/src", "cli/src", "packages/bitswap/src", "packages/rd-bounds/src")
 
 
 @nox.session

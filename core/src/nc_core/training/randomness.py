@@ -44,7 +44,11 @@ def philox(seed: int, purpose: Purpose, k: int = 0, rank: int = 0) -> np.random.
 
 def seed_torch(seed: int, purpose: Purpose, k: int = 0, rank: int = 0) -> None:
     """Seed torch's own generators, which dropout draws from and takes no other instead."""
-    torch.manual_seed(int(philox(seed, purpose, k, rank).random_raw()))
+    word = int(philox(seed, purpose, k, rank).random_raw())
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        torch.manual_seed(word)
+    else:  # the same, without the stack walks that devices which are not there would cost
+        torch.default_generator.manual_seed(word)
 
 
 @contextmanager

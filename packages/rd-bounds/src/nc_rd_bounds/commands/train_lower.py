@@ -1,0 +1,129 @@
+"""``nc run rd-bounds train-lower``: train a network whose maximum is a lower bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nc_core.command_line import options
+
+__all__ = ["train_lower"]
+
+_MAY_DIFFER = (
+    "training.log_every", "training.keep_checkpoints", "training.checkpoint_every", "evaluation"
+)  # fmt: skip
+
+
+@click.command(
+    "train-lower",
+    epilog=options.examples(
+        "nc run rd-bounds train-lower --recipe lower-banana-small --lamb 3 --out runs/lower-3",
+        "nc run rd-bounds train-lower --recipe lower-vectors-small --dataset npy:x.npy --lamb 30",
+        "nc run rd-bounds train-lower --lamb 10 --initial runs/lower-3 --evaluate",
+    ),
+)
+@options.recipe("lower-banana-small", "network.units=[100,100]")
+@click.option(
+    "--lamb", type=click.FloatRange(min=0, min_open=True), metavar="LAMBDA",
+    show_default="the recipe's",
+    help="Slope of the line, in nats per vector and unit of mean squared error.",
+)  # fmt: skip
+@click.option(
+    "--dataset", metavar="NAME", show_default="the recipe's",
+    help="Samples to train on. Others are for evaluation: of the split 'test' if there is one, "
+    "otherwise 10 % of the rows.",
+)  # fmt: skip
+@click.option(
+    "--evaluate-on", metavar="NAME", show_default="what --dataset says",
+    help="Samples to evaluate on.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", show_default="the recipe's",
+    help="Seed of weights and samples.",
+)  # fmt: skip
+@click.option(
+    "--initial", type=options.FilePath(), metavar="PATH",
+    help="Start from the weights of this run directory or model file.",
+)  # fmt: skip
+@click.option("--evaluate", is_flag=True, help="Measure the bound at the end (evaluate-lower).")
+@options.out("DIR", "Run directory.  [default: runs/RECIPE-lamb=LAMBDA]")
+@options.training_hardware()
+@options.resume()
+@options.force()
+@options.json_output()
+@click.pass_context
+def train_lower(
+    context: click.Context,
+    recipe: str,
+    settings: tuple[str, ...],
+    lamb: float | None,
+    dataset: str | None,
+    evaluate_on: str | None,
+    seed: int | None,
+    initial: Path | None,
+    evaluate: bool,
+    out: Path | None,
+    device: str,
+    devices: int | None,
+    threads: int | None,
+    loggers: tuple[str, ...],
+    resume: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Train the network of a lower bound on the rate-distortion function.
+
+    One run is for one lambda, or for a growing one where the recipe has 'anneal'. What training
+    reports is an estimate from few samples; 'evaluate-lower' measures the bound.
+    """
+    import json
+
+    from nc_core.command_line.progress import reported_progress
+    from nc_core.config import load_config
+    from nc_core.rates import Measurement
+    from nc_core.runs import RunDirectory
+    from nc_core.training import Hardware
+    from nc_rd_bounds.commands.evaluate_lower import measure
+    from nc_rd_bounds.lower.config import LowerConfig
+    from nc_rd_bounds.lower.results import Request
+    from nc_rd_bounds.lower.train import latest_estimate, train
+    from nc_rd_bounds.upper.data import training_sources
+
+    given: list[str] = []
+    if dataset is not None:
+        given += [f"data.train={json.dumps(dataset)}", "data.test=null"]
+    chosen = {
+        "data.test": evaluate_on,
+        "lamb": lamb,
+        "training.seed": seed,
+        "initial": None if initial is None else str(initial),
+    }
+    given += [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
+    config = load_config(LowerConfig, recipe, package="nc_rd_bounds", settings=[*given, *settings])
+    plugins = options.plugins_of(context)
+    source, _ = training_sources(config, plugins)
+    slope = f"-lamb={config.lamb:g}" if config.anneal is None else ""
+    path = out or Path("runs", f"{Path(recipe).stem}{slope}")
+    with RunDirectory.create(
+        path,
+        config.to_json(),
+        command="rd-bounds train-lower",
+        recipe=recipe,
+        force=force,
+        resume=resume,
+        may_differ=_MAY_DIFFER,
+    ) as run:
+        hardware = Hardware(device=device, devices=devices, threads=threads)
+        with reported_progress("training", "steps") as tell:
+            result = train(config, run, source, hardware=hardware, loggers=loggers, progress=tell)
+        estimate = latest_estimate(run)
+    if evaluate:
+        measure([path], Request(threads=threads), plugins, as_json=as_json)
+    elif as_json:
+        from nc_core.command_line.console import print_json
+
+        found = Measurement(name="training_intercept", value=estimate, unit="nats", n=result.step)
+        print_json([found.to_json()])
+    else:
+        click.echo(f"{path}: {result.step:,} steps, bound in training about {estimate:.5g} nats")

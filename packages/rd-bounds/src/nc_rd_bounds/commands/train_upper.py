@@ -1,0 +1,132 @@
+"""``nc run rd-bounds train-upper``: train a model whose rate and distortion are an upper bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nc_core.command_line import options
+
+__all__ = ["train_upper"]
+
+_MAY_DIFFER = ("training.log_every", "training.keep_checkpoints")
+
+
+@click.command(
+    "train-upper",
+    epilog=options.examples(
+        "nc run rd-bounds train-upper --recipe upper-banana-small --lamb 3 --out runs/banana-3",
+        "nc run rd-bounds train-upper --recipe upper-banana-ntc-small --lamb 10",
+        "nc run rd-bounds train-upper --recipe upper-banana-small --dataset npy:x.npy --lamb 30",
+    ),
+)
+@options.recipe("upper-banana-small", "model.prior=gmm_3")
+@click.option(
+    "--lamb", type=click.FloatRange(min=0), metavar="LAMBDA", show_default="the recipe's",
+    help="Weight of the mean squared error in 'rate + LAMBDA * error': nats (or the recipe's unit) "
+    "per unit of error.",
+)  # fmt: skip
+@click.option(
+    "--dataset", metavar="NAME", show_default="the recipe's",
+    help="Vectors to train on. Others are for evaluation: of the split 'test' if there is one, "
+    "otherwise 10 % of the rows.",
+)  # fmt: skip
+@click.option(
+    "--evaluate-on", metavar="NAME", show_default="what --dataset says",
+    help="Vectors to evaluate on.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", show_default="the recipe's",
+    help="Seed of weights, samples and noise.",
+)  # fmt: skip
+@click.option("--evaluate", is_flag=True, help="Measure the bound at the end (evaluate-upper).")
+@options.out("DIR", "Run directory.  [default: runs/RECIPE-lamb=LAMBDA]")
+@options.training_hardware()
+@options.resume()
+@options.force()
+@options.json_output()
+@click.pass_context
+def train_upper(
+    context: click.Context,
+    recipe: str,
+    settings: tuple[str, ...],
+    lamb: float | None,
+    dataset: str | None,
+    evaluate_on: str | None,
+    seed: int | None,
+    evaluate: bool,
+    out: Path | None,
+    device: str,
+    devices: int | None,
+    threads: int | None,
+    loggers: tuple[str, ...],
+    resume: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Train a beta-VAE of vectors, or nonlinear transform coding, for one lambda.
+
+    Its rate and mean squared error are a point on or above the rate-distortion function of the
+    source. The run directory holds a model file from the first evaluation on, and records of
+    loss, rate and mse; 'evaluate-upper' makes a point of it, with standard errors.
+    """
+    import json
+
+    from nc_core.command_line.console import print_json
+    from nc_core.command_line.progress import cumulative, progress
+    from nc_core.config import load_config
+    from nc_core.rates import Measurement
+    from nc_core.runs import RunDirectory
+    from nc_core.training import Hardware
+    from nc_rd_bounds.commands.evaluate_upper import measure
+    from nc_rd_bounds.upper.config import UpperConfig
+    from nc_rd_bounds.upper.data import training_sources
+    from nc_rd_bounds.upper.train import last_step, train
+
+    given: list[str] = []
+    if dataset is not None:
+        given += [f"data.train={json.dumps(dataset)}", "data.test=null"]
+    chosen = {"data.test": evaluate_on, "lamb": lamb, "training.seed": seed}
+    given += [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
+    config = load_config(UpperConfig, recipe, package="nc_rd_bounds", settings=[*given, *settings])
+    plugins = options.plugins_of(context)
+    training, evaluation = training_sources(config, plugins)
+    config.model.resolved(training.dims, training.name)
+    steps = last_step(config, training)
+    path = out or Path("runs", f"{Path(recipe).stem}-lamb={config.lamb:g}")
+    with RunDirectory.create(
+        path,
+        config.to_json(),
+        command="rd-bounds train-upper",
+        recipe=recipe,
+        force=force,
+        resume=resume,
+        may_differ=_MAY_DIFFER,
+    ) as run:
+        hardware = Hardware(device=device, devices=devices, threads=threads)
+        with progress("training", steps, "steps") as advance:
+            result = train(
+                config,
+                run,
+                training,
+                evaluation,
+                hardware=hardware,
+                loggers=loggers,
+                progress=cumulative(advance),
+            )
+    if evaluate:
+        # Of a sampler without end, other samples than those of validation.
+        measure(path, plugins, seed=config.training.seed + 1, as_json=as_json)
+        return
+    found = {name: result.metrics[name] for name in ("rate", "mse", "loss") if result.metrics}
+    unit = f"{config.unit}{' per dimension' if config.per_dimension else ''}"
+    if as_json:
+        units = {"rate": unit, "mse": "mse", "loss": unit}
+        records = [Measurement(name=name, value=found[name], unit=units[name]) for name in found]
+        print_json([record.to_json() for record in records])
+        return
+    reached = ", ".join(f"{name} {value:.6g}" for name, value in found.items())
+    click.echo(
+        f"{path}: {result.step:,} steps" + (f", {reached} ({unit}, validation)" if found else "")
+    )

@@ -1,0 +1,1 @@
+"""The lower bound: Csiszar's dual with a network for the multiplier."""

@@ -1,0 +1,116 @@
+"""Model files of the lower bound: the network ``log u``, and the lambda that it was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nc_core.errors import DataError
+from nc_core.model_file import ModelFile, read_model_file, write_model_file
+from nc_rd_bounds.lower.networks import ImageMultiplier, Multiplier, VectorMultiplier
+from nc_rd_bounds.upper.activations import ELEMENTWISE
+
+__all__ = ["FAMILY", "TrainedMultiplier", "build_network", "load", "read_multiplier", "write_model"]
+
+FAMILY = "rd-bounds-multiplier"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedMultiplier:
+    """A network, and what it is of.
+
+    Args:
+        network: ``log u``, in evaluation mode.
+        lamb: lambda, in nats per vector and unit of mean squared error.
+        architecture: as :func:`build_network` takes it.
+        file: what it was read from.
+    """
+
+    network: Multiplier
+    lamb: float
+    architecture: Mapping[str, Any]
+    file: ModelFile
+
+
+def build_network(architecture: Mapping[str, Any]) -> Multiplier:
+    """A network with random weights.
+
+    Args:
+        architecture: ``units``, ``activation``, and ``dims`` of vectors, or ``image`` (height,
+            width, channels) and ``kernels`` of images.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none of these.
+    """
+    units, activation = tuple(architecture["units"]), architecture["activation"]
+    if activation not in ELEMENTWISE:
+        raise ValueError(f"no activation '{activation}'")
+    if "dims" in architecture:
+        return VectorMultiplier(architecture["dims"], units, activation)
+    height, width, channels = architecture["image"]
+    return ImageMultiplier((height, width, channels), units, architecture["kernels"], activation)
+
+
+def write_model(
+    path: Path,
+    network: Multiplier,
+    architecture: Mapping[str, Any],
+    lamb: float,
+    *,
+    name: str | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> ModelFile:
+    """Write a network.
+
+    Args:
+        path: ends in ``.safetensors``.
+        network: of this architecture.
+        architecture: as :func:`build_network` takes it.
+        lamb: lambda that it was trained for.
+        name: what to call it; by default the file's name.
+        info: to keep with it: recipe, data, step.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    tensors = {key: value.cpu().numpy() for key, value in network.state_dict().items()}
+    config = {"network": dict(architecture), "lamb": lamb}
+    return write_model_file(path, FAMILY, config, tensors, name=name, info=info)
+
+
+def load(file: ModelFile) -> TrainedMultiplier:
+    """The network of a model file.
+
+    Raises:
+        DataError: it is no model of this family.
+    """
+    if file.family != FAMILY:
+        raise DataError(f"model '{file.name}': of family '{file.family}', not '{FAMILY}'")
+    try:
+        architecture, lamb = file.config["network"], float(file.config["lamb"])
+        with torch.device("meta"):  # no memory for sizes that a file only claims
+            network = build_network(architecture)
+        weights = {
+            key: torch.from_numpy(np.array(value, np.float32))
+            for key, value in file.tensors().items()
+        }
+        network.load_state_dict(weights, assign=True)
+        if not lamb > 0:
+            raise ValueError("lambda is not positive")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
+    return TrainedMultiplier(network.eval(), lamb, architecture, file)
+
+
+def read_multiplier(path: Path) -> TrainedMultiplier:
+    """The network of a model file, or of a run directory.
+
+    Raises:
+        DataError: missing, damaged, or of another family.
+    """
+    return load(read_model_file(path / "model.safetensors" if path.is_dir() else path))

@@ -1,0 +1,49 @@
+"""What this package provides to nc."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+
+from nc_core.hookspecs import hookimpl
+from nc_core.specs import CommandSpec, DatasetSpec, ModelSpec, Reference
+from nc_rd_bounds.sources.specs import DATASETS
+
+_PAPER = Reference(
+    "Y. Yang, S. Mandt",
+    "Towards Empirical Sandwich Bounds on the Rate-Distortion Function",
+    "2111.12166",
+)
+
+_MODELS: tuple[ModelSpec, ...] = ()
+
+_FILES = files("nc_rd_bounds").joinpath("recipes").iterdir()
+_RECIPES = tuple(sorted(file.name.removesuffix(".yaml") for file in _FILES))
+
+_COMMANDS = (
+    CommandSpec(
+        name="rd-bounds",
+        summary="sandwich bounds on the rate-distortion function of a data source",
+        target="nc_rd_bounds.cli:rd_bounds",
+        reference=_PAPER,
+        recipes=_RECIPES,
+    ),
+)
+
+
+@hookimpl
+def nc_datasets() -> Iterable[DatasetSpec]:
+    """Vector sources."""
+    return DATASETS
+
+
+@hookimpl
+def nc_models() -> Iterable[ModelSpec]:
+    """The model families of the upper bound."""
+    return _MODELS
+
+
+@hookimpl
+def nc_commands() -> Iterable[CommandSpec]:
+    """``nc run rd-bounds``."""
+    return _COMMANDS

@@ -1,0 +1,111 @@
+"""Points and lines of rate and distortion in a run directory: ``results/points-NAME.json``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from nc_core.errors import DataError
+from nc_core.files import atomic_write, describe_os_error
+from nc_core.rates import RatePoint
+from nc_core.runs import RunDirectory
+
+__all__ = ["POINTS_SCHEMA", "read_points", "read_points_file", "write_points", "write_points_file"]
+
+POINTS_SCHEMA = "nc.rate-points/1"
+
+_PREFIX = "points-"
+_MOST_BYTES = 1 << 26
+_UNSAFE = re.compile(r"[^\w.+@-]+", re.ASCII)
+_NUMBERS = frozenset(
+    field.name for field in fields(RatePoint) if field.type in ("int", "int | None", "float | None")
+)
+_PAIRS = ("interval", "value_range")
+
+
+def write_points(run: RunDirectory, name: str, points: Sequence[RatePoint]) -> None:
+    """Write ``results/points-NAME.json``, replacing one of that name.
+
+    Args:
+        run: the run directory.
+        name: what the points are of; characters that no file name should have become ``-``.
+        points: in any units; each says its own.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    run.save_result(_PREFIX + _UNSAFE.sub("-", name), _document(points))
+
+
+def write_points_file(path: Path, points: Sequence[RatePoint]) -> None:
+    """Write points to a file of their own, replacing one of that name.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    with atomic_write(path) as file:
+        file.write(json.dumps(_document(points), indent=2, allow_nan=False).encode() + b"\n")
+
+
+def read_points(folder: Path) -> list[RatePoint]:
+    """All points of a run directory, by the names of their files; empty where there are none.
+
+    Raises:
+        DataError: no run directory, or a damaged file.
+    """
+    results = RunDirectory.open(folder).path / "results"
+    return [
+        point
+        for path in sorted(results.glob(f"{_PREFIX}*.json"))
+        for point in read_points_file(path)
+    ]
+
+
+def read_points_file(path: Path) -> list[RatePoint]:
+    """The points of one file.
+
+    Raises:
+        DataError: it cannot be read, or is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+    if len(content) > _MOST_BYTES:
+        raise DataError(f"{path}: larger than any file of points")
+    try:
+        document: Any = json.loads(content)
+        if not isinstance(document, Mapping) or document.get("schema") != POINTS_SCHEMA:
+            raise ValueError(f"not a file of {POINTS_SCHEMA}")
+        return [_point(record) for record in document["points"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{path}: damaged, or no file of points", "run the command that wrote it again"
+        ) from error
+
+
+def _document(points: Sequence[RatePoint]) -> dict[str, Any]:
+    return {"schema": POINTS_SCHEMA, "points": [point.to_json() for point in points]}
+
+
+def _point(record: Any) -> RatePoint:
+    """One record, whose numbers are numbers."""
+    point = RatePoint.from_json(record)
+    for name in _NUMBERS:
+        value = getattr(point, name)
+        if value is not None and not _is_number(value):
+            raise ValueError(f"{name} is no number")
+    for name in _PAIRS:
+        pair = getattr(point, name)
+        if pair is not None and not (len(pair) == 2 and all(map(_is_number, pair))):
+            raise ValueError(f"{name} is no pair of numbers")
+    return point
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

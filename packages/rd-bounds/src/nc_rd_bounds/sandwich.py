@@ -1,0 +1,274 @@
+"""The sandwich of a source: every method that applies, at several slopes, and all its points.
+
+Each method at each slope is one point of a sweep: a command of this package, in a process and a
+run directory of its own, so that a sandwich may be killed, resumed and shared by several processes.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nc_core.config import recipe_names
+from nc_core.errors import DataError, UsageError
+from nc_core.files import describe_os_error
+from nc_core.launch import Point, PointRecord, State, run_sweep
+from nc_core.launch import read_points as read_records
+from nc_core.launch.point import point_folder
+from nc_core.lookup import did_you_mean
+from nc_core.rates import RatePoint
+from nc_core.rd_figure import Units
+from nc_rd_bounds.points import read_points, read_points_file, write_points_file
+from nc_rd_bounds.sources.vectors import Source, sample
+
+__all__ = [
+    "METHODS",
+    "RUN",
+    "Method",
+    "Plan",
+    "applicable",
+    "collect_points",
+    "command_point",
+    "default_slopes",
+    "plan_points",
+    "read_codec_points",
+    "recipe_for",
+    "run_points",
+    "save_codec_points",
+    "sorted_points",
+]
+
+Method = Literal["analytic", "blahut-arimoto", "upper", "ntc", "lower"]
+METHODS: tuple[Method, ...] = ("analytic", "blahut-arimoto", "upper", "ntc", "lower")
+
+_PROGRAM = (sys.executable, "-P", "-m", "nc_cli")
+RUN = "{out}/run"
+"""Where the command of a point keeps its run directory."""
+
+_MOST_GRID_DIMS = 3
+_BINS = {1: 1000, 2: 80, 3: 30}
+_SHARES = (0.5, 0.15, 0.05, 0.015)
+_SAMPLES = 10_000
+_CURVE_POINTS = 24
+_CODECS = "codecs.json"
+_COLUMNS = ("name", "rate", "distortion")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sandwich consists of.
+
+    Args:
+        dataset: source of the bounds.
+        evaluate_on: data that bounds are evaluated on; None: apart from the training data, as
+            :func:`nc_rd_bounds.sources.vectors.evaluation_pair` divides them.
+        lambs: slopes, in nats per vector and unit of mean squared error.
+        methods: which bounds.
+        size: ``small`` recipes, of a minute or two a point, or those of the ``paper``.
+        seed: of samples and noise.
+        settings: changes to the recipes of both bounds, ``NAME=VALUE``.
+    """
+
+    dataset: str
+    evaluate_on: str | None
+    lambs: tuple[float, ...]
+    methods: tuple[Method, ...]
+    size: Literal["small", "paper"] = "small"
+    seed: int = 0
+    settings: tuple[str, ...] = ()
+
+
+def default_slopes(source: Source) -> tuple[float, ...]:
+    """Four slopes at which a Gaussian of this variance keeps a half to an 80th of it.
+
+    A Gaussian of n equal coordinates has its optimum at a distortion of n / (2 lambda) each.
+    """
+    variance = float(sample(source, _SAMPLES).astype(np.float64).var(axis=0).mean())
+    if not variance > 0:
+        raise DataError(f"{source.name}: all samples are equal", "nothing needs to be coded")
+    return tuple(_rounded(source.dims / (2 * share * variance)) for share in _SHARES)
+
+
+def applicable(methods: Iterable[str], source: Source) -> tuple[Method, ...]:
+    """The methods that a source allows, in the order of :data:`METHODS`.
+
+    Blahut-Arimoto needs a grid, which is too large from four dimensions on.
+
+    Raises:
+        UsageError: an unknown method.
+    """
+    wanted = list(methods) or list(METHODS)
+    for name in wanted:
+        if name not in METHODS:
+            raise UsageError(
+                f"no method '{name}'{did_you_mean(name, METHODS)}", f"known: {', '.join(METHODS)}"
+            )
+    refused = {"blahut-arimoto"} if source.dims > _MOST_GRID_DIMS else set()
+    return tuple(name for name in METHODS if name in wanted and name not in refused)
+
+
+def plan_points(plan: Plan, source: Source) -> list[Point]:
+    """The points of a sweep: each method at each slope, but one command for closed forms."""
+    points = []
+    for method in plan.methods:
+        if method == "analytic":
+            command = ["analytic", "--dataset", plan.dataset, *_lambs(_densely(plan.lambs))]
+            points.append(
+                command_point(method, {"method": method}, [*command, "-o", RUN, "--force"])
+            )
+            continue
+        for lamb in plan.lambs:
+            name = f"{method},lamb={lamb:g}"
+            command = _command(plan, method, lamb, source)
+            points.append(command_point(name, {"method": method, "lamb": lamb}, command))
+    return points
+
+
+def run_points(
+    folder: Path,
+    points: Sequence[Point],
+    *,
+    jobs: int = 1,
+    progress: Callable[[PointRecord], None] | None = None,
+) -> list[PointRecord]:
+    """Run what is not finished; see :func:`nc_core.launch.run_sweep`."""
+    return run_sweep(folder, points, program=_PROGRAM, jobs=jobs, progress=progress)
+
+
+def collect_points(folder: Path) -> list[RatePoint]:
+    """All points of a sandwich's finished points, or of one run directory; each once.
+
+    Raises:
+        DataError: neither, or damaged files.
+    """
+    records = read_records(folder)
+    if not records:
+        return read_points(folder)
+    finished = [record.name for record in records if record.state == State.FINISHED]
+    runs = (point_folder(folder, name) / "out" / "run" for name in finished)
+    found = [point for run in runs for point in read_points(run)]
+    codecs = folder / _CODECS
+    return found + (read_points_file(codecs) if codecs.exists() else [])
+
+
+def read_codec_points(path: Path, dims: int, units: Units) -> list[RatePoint]:
+    """Operating points of codecs from a CSV file with the columns name, rate, distortion.
+
+    Args:
+        path: of the file; further columns are ignored.
+        dims: numbers per vector of the source.
+        units: of both columns.
+
+    Raises:
+        DataError: missing, without these columns, or with a cell that is no number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file") from error
+    reader = csv.DictReader(text.splitlines())
+    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise DataError(
+            f"{path}: no column '{missing[0]}'", f"expected the columns {', '.join(_COLUMNS)}"
+        )
+    return [
+        RatePoint(
+            kind="operating-point",
+            method=row["name"] or path.stem,
+            dims=dims,
+            rate=_number(row["rate"], path, line),
+            distortion=_number(row["distortion"], path, line),
+            rate_unit=units.rate_unit,
+            rate_per=units.rate_per,
+            measure=units.measure,
+        )
+        for line, row in enumerate(reader, start=2)
+    ]
+
+
+def save_codec_points(folder: Path, points: Sequence[RatePoint]) -> None:
+    """Keep the user's operating points with a sandwich, so that ``plot`` shows them again."""
+    write_points_file(folder / _CODECS, points)
+
+
+def _command(plan: Plan, method: Method, lamb: float, source: Source) -> list[str]:
+    common = ["--dataset", plan.dataset, "--lamb", f"{lamb:g}", "--seed", str(plan.seed)]
+    if method == "blahut-arimoto":
+        bins = ["--bins", str(_BINS[source.dims])]
+        return ["blahut-arimoto", *common, *bins, "-o", RUN, "--force"]
+    kind = "lower" if method == "lower" else "upper"
+    changes = [word for setting in plan.settings for word in ("--set", setting)]
+    apart = [] if plan.evaluate_on is None else ["--evaluate-on", plan.evaluate_on]
+    recipe = recipe_for(plan.dataset, method, plan.size)
+    return [
+        f"train-{kind}", "--recipe", recipe, *common, *apart, *changes,
+        "--threads", "1", "--evaluate", "-o", RUN, "{resume}",
+    ]  # fmt: skip
+
+
+def recipe_for(dataset: str, method: Method, size: str) -> str:
+    """The recipe for a source: its own where the package has one, else the general one.
+
+    Example:
+        >>> recipe_for("banana?dim=16", "ntc", "small")
+        'upper-banana-16-ntc-small'
+    """
+    known = recipe_names("nc_rd_bounds")
+    head = "lower" if method == "lower" else "upper"
+    tail = ("-ntc" if method == "ntc" else "") + ("-small" if size == "small" else "")
+    name, _, options = dataset.partition("?")
+    dims = dict(part.partition("=")[::2] for part in options.split("&")).get("dim", "")
+    source = name.partition(":")[0].partition("@")[0]
+    for place in (f"{source}-{dims}" if dims else source, source, "vectors"):
+        if f"{head}-{place}{tail}" in known:
+            return f"{head}-{place}{tail}"
+    raise UsageError(f"no {size} recipe of {head} bounds for '{dataset}'", "choose another --size")
+
+
+def command_point(name: str, values: Mapping[str, Any], command: Sequence[str]) -> Point:
+    """A command of this package as a point; it takes :data:`RUN` as its run directory."""
+    words = ("run", "rd-bounds", *command, "--json")
+    return Point(name=name, values=values, command=words)
+
+
+def _lambs(lambs: Sequence[float]) -> list[str]:
+    return [word for lamb in lambs for word in ("--lamb", f"{lamb:g}")]
+
+
+def _densely(lambs: Sequence[float]) -> list[float]:
+    """Slopes for a curve: these, and others between them and around."""
+    between = np.geomspace(min(lambs) / 3, max(lambs) * 3, _CURVE_POINTS)
+    return sorted({*lambs, *(float(f"{lamb:.3g}") for lamb in between)})
+
+
+def _rounded(value: float) -> float:
+    """With one significant digit, so that slopes are easy to name."""
+    return float(f"{value:.0e}")
+
+
+def _number(text: str | None, path: Path, line: int) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{path}, line {line}: '{text}' is no number")
+    return value
+
+
+def sorted_points(points: Iterable[RatePoint]) -> list[RatePoint]:
+    """By kind, method and slope, as a reader of a table expects."""
+    kinds = ("analytic", "lower", "upper", "estimate", "operating-point")
+    return sorted(
+        points, key=lambda p: (kinds.index(p.kind), p.method, p.slope or 0.0, p.rate or 0.0)
+    )

@@ -1,0 +1,1 @@
+"""Where vectors come from: named sources, and any dataset of numbers."""

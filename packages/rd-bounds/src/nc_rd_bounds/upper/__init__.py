@@ -1,0 +1,1 @@
+"""The upper bound: beta-VAEs, and nonlinear transform coding."""

@@ -1,0 +1,83 @@
+"""Which vectors a model is trained and evaluated on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nc_core.errors import DataError
+from nc_core.model_file import ModelFile, read_model_file
+from nc_core.models import RUN_MODEL
+from nc_rd_bounds.honesty import held_out_note, same_data_note
+from nc_rd_bounds.sources.vectors import Source, evaluation_pair, open_source
+from nc_rd_bounds.upper.config import UpperConfig
+
+if TYPE_CHECKING:
+    from nc_core.plugins import PluginManager
+    from nc_rd_bounds.lower.config import LowerConfig
+
+__all__ = ["evaluation_source", "find_model", "training_sources"]
+
+
+def training_sources(
+    config: UpperConfig | LowerConfig, plugins: PluginManager
+) -> tuple[Source, Source]:
+    """Vectors for training and for validation.
+
+    Raises:
+        NcError: data that cannot be opened, or vectors of two shapes.
+    """
+    data = config.data
+    pair = evaluation_pair(data.train, data.test, plugins, config.training.seed)
+    if pair[0].dims != pair[1].dims:
+        raise DataError(
+            f"{pair[0].name} has vectors of {pair[0].dims} numbers, {pair[1].name} of "
+            f"{pair[1].dims}"
+        )
+    return pair
+
+
+def evaluation_source(
+    config: UpperConfig | LowerConfig, dataset: str | None, plugins: PluginManager, seed: int
+) -> tuple[Source, tuple[str, ...]]:
+    """Vectors to evaluate a model on, and what a reader must know of them.
+
+    Args:
+        config: of the model's run.
+        dataset: None for what the run was validated on. Rows that were held out of the training
+            data are the same again; a sampler without end draws others for another seed.
+        plugins: where names are looked up.
+        seed: of samplers without end.
+
+    Raises:
+        NcError: data that cannot be opened.
+    """
+    if dataset is not None:
+        source = open_source(dataset, plugins, seed=seed)
+        if source.length is None:  # its training stream would repeat what a model was trained on
+            return evaluation_pair(dataset, None, plugins, seed)[1], ()
+        return source, _notes(same_data_note(config.data.train, dataset))
+    training, evaluation = training_sources(config, plugins)
+    if evaluation.length is None:
+        data = config.data
+        return evaluation_pair(data.train, data.test, plugins, seed)[1], ()
+    same = same_data_note(training.name, evaluation.name)
+    if "(" in evaluation.name:
+        return evaluation, (held_out_note(evaluation.name, evaluation.length),)
+    return evaluation, _notes(same)
+
+
+def find_model(path: Path) -> ModelFile:
+    """The model file of a run directory, or the file itself.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    inside = path / RUN_MODEL
+    if path.is_dir() and not inside.exists():
+        raise DataError(f"{path}: no model yet", "train for longer, or resume the run (--resume)")
+    return read_model_file(inside if path.is_dir() else path)
+
+
+def _notes(*notes: str | None) -> tuple[str, ...]:
+    return tuple(note for note in notes if note is not None)

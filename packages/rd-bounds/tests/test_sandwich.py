@@ -1,0 +1,134 @@
+"""The sandwich: which commands it consists of, and that they come together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from nc_core.errors import DataError, UsageError
+from nc_core.rd_figure import Units
+from nc_rd_bounds import sandwich
+from nc_rd_bounds.cli import rd_bounds
+from nc_rd_bounds.sandwich import (
+    Plan,
+    applicable,
+    collect_points,
+    default_slopes,
+    plan_points,
+    read_codec_points,
+    recipe_for,
+)
+from nc_rd_bounds.sources.vectors import open_source
+
+TINY = (
+    "training.duration=20", "training.batch_size=64", "training.evaluate_every=20",
+    "training.checkpoint_every=20", "training.log_every=20",
+)  # fmt: skip
+
+
+def plan(
+    *methods: sandwich.Method, dataset: str = "banana", lambs: tuple[float, ...] = (3.0,)
+) -> Plan:
+    return Plan(dataset=dataset, evaluate_on=None, lambs=lambs, methods=methods)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "size", "recipe"),
+    [
+        ("banana", "upper", "small", "upper-banana-small"),
+        ("banana:train", "ntc", "paper", "upper-banana-ntc"),
+        ("banana?dim=16", "lower", "small", "lower-banana-16-small"),
+        ("banana?dim=3", "upper", "small", "upper-banana-small"),
+        ("speech-2d", "lower", "paper", "lower-speech-2d"),
+        ("npy:x.npy", "lower", "small", "lower-vectors-small"),
+        ("npy:x.npy", "ntc", "small", "upper-vectors-ntc-small"),
+        ("npy:x.npy", "upper", "paper", "upper-vectors"),
+    ],
+)
+def test_a_source_has_its_own_recipe_or_the_general_one(
+    dataset: str, method: sandwich.Method, size: str, recipe: str
+) -> None:
+    assert recipe_for(dataset, method, size) == recipe
+
+
+def test_slopes_follow_the_variance() -> None:
+    narrow, wide = (open_source(f"gaussian?dim={n}") for n in (2, 8))
+    expected = [4 * slope for slope in default_slopes(narrow)]
+    assert default_slopes(wide) == pytest.approx(expected, rel=0.1)  # of one digit each
+
+
+def test_no_grid_is_made_in_many_dimensions() -> None:
+    source = open_source("gaussian?dim=8")
+    assert "blahut-arimoto" not in applicable((), source)
+    with pytest.raises(UsageError, match=r"no method 'uper'.*upper"):
+        applicable(["uper"], source)
+
+
+def test_every_point_is_a_command_of_its_own() -> None:
+    source = open_source("banana")
+    points = plan_points(plan("analytic", "upper", "lower", lambs=(1.0, 3.0)), source)
+    assert [point.name for point in points] == [
+        "analytic", "upper,lamb=1", "upper,lamb=3", "lower,lamb=1", "lower,lamb=3",
+    ]  # fmt: skip
+    assert all(point.command[:2] == ("run", "rd-bounds") for point in points)
+
+
+def test_samples_that_are_all_equal_need_no_sandwich(tmp_path: Path) -> None:
+    np.save(tmp_path / "flat.npy", np.ones((100, 2), np.float32))
+    with pytest.raises(DataError, match="all samples are equal"):
+        default_slopes(open_source(f"npy:{tmp_path / 'flat.npy'}"))
+
+
+def test_points_of_codecs_come_from_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "codecs.csv"
+    table.write_text("name,rate,distortion\nmine,2,0.25\n")
+    (point,) = read_codec_points(table, 2, Units(rate_unit="bits", rate_per="dimension"))
+    converted = point.converted("nats", "vector", "mse")
+    assert (point.kind, point.method) == ("operating-point", "mine")
+    assert converted.rate == pytest.approx(4 * np.log(2))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name,rate\nmine,2\n", "no column 'distortion'"),
+        ("name,rate,distortion\nmine,two,1\n", "line 2: 'two' is no number"),
+        ("name,rate,distortion\nmine,2\n", "line 2: 'None' is no number"),
+    ],
+)
+def test_a_table_of_codecs_that_lacks_something_is_refused(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    table = tmp_path / "codecs.csv"
+    table.write_text(text)
+    with pytest.raises(DataError, match=reason):
+        read_codec_points(table, 2, Units())
+
+
+def test_a_sandwich_is_computed_shown_and_drawn_again(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2000, 2)).astype("f4"))
+    (tmp_path / "codecs.csv").write_text("name,rate,distortion\nmine,2,0.25\n")
+    out = tmp_path / "sandwich"
+    words = [
+        "sandwich", "--dataset", f"npy:{tmp_path / 'x.npy'}", "--lamb", "3", "-o", str(out),
+        "--codecs", str(tmp_path / "codecs.csv"), "--jobs", "2", "--json",
+        *(word for setting in TINY for word in ("--set", setting)),
+    ]  # fmt: skip
+    first = CliRunner().invoke(rd_bounds, words, catch_exceptions=False)
+    kinds = {point["kind"] for point in json.loads(first.stdout)}
+    assert kinds >= {"upper", "lower", "estimate", "operating-point"}
+    assert {file.name for file in out.iterdir()} >= {"sandwich.svg", "sandwich.csv", "points.json"}
+    again = CliRunner().invoke(rd_bounds, words, catch_exceptions=False)
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+    drawn = CliRunner().invoke(
+        rd_bounds, ["plot", str(out), "--unit", "bits", "-o", str(tmp_path / "figure.png")],
+        catch_exceptions=False,
+    )  # fmt: skip
+    assert drawn.exit_code == 0
+    assert (tmp_path / "figure.png").exists()
+    assert (tmp_path / "figure.csv").exists()
+    assert len(collect_points(out)) == len(json.loads(first.stdout))
