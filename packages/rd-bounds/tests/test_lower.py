@@ -23,12 +23,13 @@ from nc_rd_bounds.lower import climb as climbing
 from nc_rd_bounds.lower.bound import MovingAlpha, clamped, log_mean_exp, xi_samples
 from nc_rd_bounds.lower.climb import Search, climb, maximise
 from nc_rd_bounds.lower.config import LowerConfig
-from nc_rd_bounds.lower.data import flat_rows, image_of, independent_indices
+from nc_rd_bounds.lower.data import image_of, independent_indices
 from nc_rd_bounds.lower.evaluate import Samples, evaluate, interval_of, lower_line, warnings_of
 from nc_rd_bounds.lower.objective import log_objective
 from nc_rd_bounds.lower.release import build_network, load, read_multiplier, write_model
 from nc_rd_bounds.lower.train import annealed, learning_rate_of, train
 from nc_rd_bounds.points import read_points
+from nc_rd_bounds.rows import flat_rows
 from nc_rd_bounds.sources.truth import KnownTruth
 from nc_rd_bounds.sources.vectors import open_source
 
@@ -364,7 +365,8 @@ def test_data_of_another_size_are_refused(tmp_path: Path) -> None:
         invoke(evaluate_lower, str(tmp_path / "nothing"))
 
 
-def test_mistakes_are_one_line(tmp_path: Path) -> None:
+def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     few = tmp_path / "few.npy"
     np.save(few, np.random.default_rng(0).normal(size=(100, 2)))
     data = {"data.train": f"npy:{few}"}
@@ -374,6 +376,8 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     run_training(tmp_path / "run", config)
     with pytest.raises(UsageError, match="no two minibatches of 50"):
         invoke(evaluate_lower, str(tmp_path / "run"), "-k", "50")
+    with pytest.raises(UsageError, match="no device 'mps'"):
+        invoke(evaluate_lower, str(tmp_path / "run"), "--device", "mps")
     found = invoke(evaluate_lower, str(tmp_path / "run"))
     assert "evaluated on 10 rows held out" in found.output
     with pytest.raises(UsageError, match="one process"), RunDirectory.create(

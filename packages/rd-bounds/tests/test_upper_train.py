@@ -14,6 +14,7 @@ from nc_core.errors import UsageError, WorkError
 from nc_core.model_file import read_model_file
 from nc_core.runs import RunDirectory
 from nc_core.training import Hardware
+from nc_rd_bounds.rows import chosen_rows
 from nc_rd_bounds.sources.vectors import Source, open_source
 from nc_rd_bounds.upper.config import UpperConfig
 from nc_rd_bounds.upper.evaluate import Evaluation, evaluate, measurements
@@ -156,6 +157,18 @@ def test_a_rate_near_what_the_data_can_show_is_noted(tmp_path: Path) -> None:
     (point,) = evaluate(read_model_file(run.model_path), open_source(f"npy:{path}"), 10_000)
     assert point.n == 2
     assert any("ln(2)" in note for note in point.notes)
+
+
+def test_some_rows_of_a_file_are_chosen_from_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(0).standard_normal((1000, 2)))
+    source = open_source(f"npy:{path}")
+    rows = chosen_rows(source, 100, 0)
+    assert len(set(rows.tolist())) == 100
+    assert 400 < rows.mean() < 600
+    assert rows.tolist() != chosen_rows(source, 100, 1).tolist()
+    assert chosen_rows(source, 2000, 0).tolist() == list(range(1000))
+    assert chosen_rows(sources()[1], 5, 3).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_model_without_rounding_is_not_rounded(tmp_path: Path) -> None:

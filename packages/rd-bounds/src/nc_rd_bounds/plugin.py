@@ -15,7 +15,21 @@ _PAPER = Reference(
     "2111.12166",
 )
 
-_MODELS: tuple[ModelSpec, ...] = ()
+_MODELS = (
+    ModelSpec(
+        name="rd-bounds-vae",
+        summary="beta-VAEs of vectors; with a uniform posterior a codec (NTC)",
+        target="nc_rd_bounds.upper.release:load",
+        reference=_PAPER,
+        abilities=("lossy-model",),
+    ),
+    ModelSpec(
+        name="rd-bounds-multiplier",
+        summary="networks of lower bounds",
+        target="nc_rd_bounds.lower.release:load",
+        reference=_PAPER,
+    ),
+)
 
 _FILES = files("nc_rd_bounds").joinpath("recipes").iterdir()
 _RECIPES = tuple(sorted(file.name.removesuffix(".yaml") for file in _FILES))

@@ -207,7 +207,9 @@ def _command(plan: Plan, method: Method, lamb: float, source: Source) -> list[st
         bins = ["--bins", str(_BINS[source.dims])]
         return ["blahut-arimoto", *common, *bins, "-o", RUN, "--force"]
     kind = "lower" if method == "lower" else "upper"
-    changes = [word for setting in plan.settings for word in ("--set", setting)]
+    # Some recipes count in bits per dimension; the slopes of a sandwich are in nats per vector.
+    settings = ("unit=nats", "per_dimension=false") if kind == "upper" else ()
+    changes = [word for setting in (*settings, *plan.settings) for word in ("--set", setting)]
     apart = [] if plan.evaluate_on is None else ["--evaluate-on", plan.evaluate_on]
     recipe = recipe_for(plan.dataset, method, plan.size)
     return [

@@ -47,8 +47,8 @@ __all__ = ["evaluate_lower", "measure"]
     help="Go on from the highest ends of the climbs by mean shift, which never descends, so that "
     "a climb that stopped early does not flatter the bound.",
 )  # fmt: skip
-@click.option("--device", default="cpu", show_default=True, metavar="KIND",
-              help="cpu, cuda or mps.")  # fmt: skip
+@click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), default="cpu",
+              show_default=True, help="Where to climb; a GPU pays for images.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", show_default="torch's own",
               help="Threads on the CPU.")  # fmt: skip
 @options.json_output()
@@ -99,11 +99,13 @@ def measure(
                 (
                     str(line.run), line.point.slope, line.interval.mean,
                     line.interval.standard_error, *(line.interval.two_sided or (None, None)),
-                    line.interval.at_least, line.count,
+                    line.interval.at_least, line.k, line.count,
                 )
                 for line in lines
             ],
-            ("run", "lambda", "intercept", "s.e.", "95 % from", "to", "one-sided", "xi samples"),
+            (
+                "run", "lambda", "intercept", "s.e.", "95 % from", "to", "one-sided", "k", "samples"
+            ),
         )  # fmt: skip
         click.echo(f"nats per vector, data {lines[0].point.dataset}")
     for note in dict.fromkeys(note for line in lines for note in line.warnings):

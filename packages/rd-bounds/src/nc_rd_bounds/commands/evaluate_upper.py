@@ -94,7 +94,7 @@ def measure(
     """
     from nc_core.command_line.console import print_json, print_table, warn
     from nc_rd_bounds.points import write_points
-    from nc_rd_bounds.upper.data import evaluation_source, find_model
+    from nc_rd_bounds.run_data import evaluation_source, find_model
     from nc_rd_bounds.upper.evaluate import evaluate, measurements
     from nc_rd_bounds.upper.release import read_config
 

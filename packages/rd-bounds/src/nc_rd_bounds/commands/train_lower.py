@@ -88,7 +88,7 @@ def train_lower(
     from nc_rd_bounds.lower.config import LowerConfig
     from nc_rd_bounds.lower.results import Request
     from nc_rd_bounds.lower.train import latest_estimate, train
-    from nc_rd_bounds.upper.data import training_sources
+    from nc_rd_bounds.run_data import training_sources
 
     given: list[str] = []
     if dataset is not None:

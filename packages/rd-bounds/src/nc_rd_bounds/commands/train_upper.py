@@ -80,8 +80,8 @@ def train_upper(
     from nc_core.runs import RunDirectory
     from nc_core.training import Hardware
     from nc_rd_bounds.commands.evaluate_upper import measure
+    from nc_rd_bounds.run_data import training_sources
     from nc_rd_bounds.upper.config import UpperConfig
-    from nc_rd_bounds.upper.data import training_sources
     from nc_rd_bounds.upper.train import last_step, train
 
     given: list[str] = []

@@ -1,8 +1,10 @@
 """The inner maximisation ``C_k``: hill climbs on the objective, all starts of a minibatch together.
 
 Each start has its own Adam (epsilon outside of the bias correction) and stops when two successive
-values differ by less than a tolerance. What a climb returns is the last value it computed. Starts
-that have stopped leave the batch, and batches are cut to bounded memory.
+values differ by less than a tolerance. What a climb returns is the last value it computed. The
+gradient needs no network: it points to the mean of the samples, weighted by their shares in the
+objective. Vectors on the CPU climb in a compiled kernel; images, and whatever is on a GPU, as
+masked batches of bounded size, which starts that have stopped leave.
 """
 
 from __future__ import annotations

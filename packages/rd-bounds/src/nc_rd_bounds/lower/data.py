@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nc_core.errors import DataError
 from nc_core.training import TrainingData
 from nc_core.training.randomness import Purpose, philox
+from nc_rd_bounds.rows import flat_rows
 from nc_rd_bounds.sources.vectors import Source
 
-__all__ = ["flat_rows", "image_of", "independent_indices", "training_data"]
+__all__ = ["image_of", "independent_indices", "training_data"]
 
 
 def image_of(source: Source) -> tuple[int, int, int]:
@@ -29,14 +28,6 @@ def image_of(source: Source) -> tuple[int, int, int]:
     if source.layout == "chw":
         return (shape[1], shape[2], shape[0])
     raise DataError(f"{source.name}: holds no images", "use a network of kind mlp")
-
-
-def flat_rows(source: Source, indices: NDArray[np.int64]) -> Tensor:
-    """Samples as float32, (B, n), images in the order height, width, channels."""
-    rows = source.rows(indices)
-    if source.layout == "chw":
-        rows = rows.transpose(0, 2, 3, 1)
-    return torch.from_numpy(np.ascontiguousarray(rows.reshape(len(rows), -1)))
 
 
 def training_data(source: Source) -> TrainingData:

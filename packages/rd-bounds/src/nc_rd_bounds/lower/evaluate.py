@@ -25,8 +25,9 @@ from nc_core.rates import RatePoint
 from nc_rd_bounds.honesty import limit_note
 from nc_rd_bounds.lower.bound import log_mean_exp, xi_samples
 from nc_rd_bounds.lower.climb import Search, maximise
-from nc_rd_bounds.lower.data import flat_rows, independent_indices
+from nc_rd_bounds.lower.data import independent_indices
 from nc_rd_bounds.lower.release import TrainedMultiplier
+from nc_rd_bounds.rows import flat_rows
 from nc_rd_bounds.sources.vectors import Source
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pydantic
 import torch
 
-from nc_core.errors import DataError
+from nc_core.errors import DataError, UsageError
 from nc_core.rates import Measurement, RatePoint
 from nc_core.runs import RunDirectory
 from nc_rd_bounds.lower.climb import Search
@@ -28,8 +28,8 @@ from nc_rd_bounds.lower.evaluate import (
 from nc_rd_bounds.lower.release import TrainedMultiplier, read_multiplier
 from nc_rd_bounds.lower.train import target_files
 from nc_rd_bounds.points import write_points
+from nc_rd_bounds.run_data import evaluation_source
 from nc_rd_bounds.sources.vectors import Source
-from nc_rd_bounds.upper.data import evaluation_source
 
 if TYPE_CHECKING:
     from nc_core.plugins import PluginManager
@@ -102,6 +102,7 @@ class Line:
         run: the run directory.
         point: the line.
         interval: its confidence intervals.
+        k: samples of a minibatch.
         count: samples of xi.
         warnings: what a reader must know before using it.
     """
@@ -109,6 +110,7 @@ class Line:
     run: Path
     point: RatePoint
     interval: Interval
+    k: int
     count: int
     warnings: tuple[str, ...]
 
@@ -131,8 +133,16 @@ def plan(folder: Path, request: Request) -> Plan:
     """What evaluating a run takes.
 
     Raises:
+        UsageError: a device that is not there.
         DataError: no run directory of train-lower, or nothing trained yet.
     """
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[request.device]:
+        raise UsageError(f"no device '{request.device}' on this machine", "--device cpu")
     models = models_of(folder)
     try:
         config = LowerConfig.model_validate(RunDirectory.open(folder).config)
@@ -178,7 +188,7 @@ def evaluate_run(
             point = lower_line(together, source, seeds=request.seeds, notes=notes)
             warnings = (*warnings_of(together, source), *notes)
             interval = interval_of(together.xi)
-            lines.append(Line(plan.folder, point, interval, together.half, warnings))
+            lines.append(Line(plan.folder, point, interval, together.k, together.half, warnings))
     name = "lower" if request.dataset is None else f"lower-{request.dataset}"
     write_points(RunDirectory.open(plan.folder), name, [line.point for line in lines])
     return lines

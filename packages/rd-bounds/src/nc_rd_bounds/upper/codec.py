@@ -98,7 +98,8 @@ class NtcCodec:
         Raises:
             CorruptFileError: damaged, or of another model.
         """
-        return np.concatenate([self.reconstruct(self.decode_latents(code)) for code in codes])
+        parts = [self.reconstruct(self.decode_latents(code)) for code in codes]
+        return np.concatenate([np.empty((0, self.model.dims), np.float32), *parts])
 
     def decode_latents(self, code: bytes) -> NDArray[np.int64]:
         """The rounded latents of a byte string, (B, L), without any floating point.

@@ -20,6 +20,7 @@ from nc_core.model_file import ModelFile
 from nc_core.rates import Measurement, PointKind, RatePoint
 from nc_core.training import seeded
 from nc_rd_bounds.honesty import limit_note
+from nc_rd_bounds.rows import chosen_rows, flat_rows
 from nc_rd_bounds.sources.vectors import Source
 from nc_rd_bounds.upper.codec import NtcCodec
 from nc_rd_bounds.upper.config import UpperConfig
@@ -33,14 +34,14 @@ _CHUNK = 4096
 
 
 class Evaluation:
-    """A model on the first vectors of a source.
+    """A model on vectors of a source.
 
     Args:
         model: trained.
         config: of its run.
         source: of vectors.
         count: how many of them, at most.
-        seed: of noise; recorded with the points.
+        seed: of noise, and of the choice among more vectors; recorded with the points.
         notes: to keep with each point.
 
     Raises:
@@ -61,7 +62,7 @@ class Evaluation:
         self._model, self._source, self._seed, self._notes = model, source, seed, notes
         objective = Objective.of(config, model.dims)
         self._slope = objective.lamb * objective.nats
-        self._count = count if source.length is None else min(count, source.length)
+        self._indices = chosen_rows(source, count, seed)
 
     def drawn(self) -> RatePoint:
         """The objective that was trained, at one draw of the latents of every vector."""
@@ -104,9 +105,8 @@ class Evaluation:
         return self._point("operating-point", "ntc-file", spread, coded.squared_error, note)
 
     def _vectors(self) -> Iterator[Tensor]:
-        for start in range(0, self._count, _CHUNK):
-            indices = np.arange(start, min(start + _CHUNK, self._count))
-            yield torch.from_numpy(self._source.rows(indices).reshape(len(indices), -1))
+        for start in range(0, len(self._indices), _CHUNK):
+            yield flat_rows(self._source, self._indices[start : start + _CHUNK])
 
     @torch.no_grad()
     def _costs(

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -30,13 +28,14 @@ from nc_core.training.meters import widest_float
 from nc_core.training.schedule import Schedule
 from nc_core.training.task import Metrics, Task
 from nc_rd_bounds.adam import Adam
+from nc_rd_bounds.rows import chosen_rows, flat_rows
 from nc_rd_bounds.schedule import decayed
-from nc_rd_bounds.sources.vectors import Source, first
+from nc_rd_bounds.sources.vectors import Source
 from nc_rd_bounds.upper.config import UpperConfig
 from nc_rd_bounds.upper.model import Objective, VectorVae
 from nc_rd_bounds.upper.release import write_model
 
-__all__ = ["UpperTask", "build_model", "flat_rows", "last_step", "train"]
+__all__ = ["UpperTask", "build_model", "last_step", "train"]
 
 _NAMES = ("loss", "rate", "mse")
 _MEASURED_BATCHES = 20
@@ -51,11 +50,6 @@ def build_model(config: UpperConfig, source: Source) -> VectorVae:
     resolved = config.model.resolved(source.dims, source.name)
     with seeded(config.training.seed):
         return VectorVae(resolved)
-
-
-def flat_rows(source: Source, indices: NDArray[np.int64]) -> Tensor:
-    """Rows of a source as vectors, float32 (B, n)."""
-    return torch.from_numpy(source.rows(indices).reshape(len(indices), -1))
 
 
 def last_step(config: UpperConfig, training: Source) -> int:
@@ -75,7 +69,7 @@ class UpperTask(Task):
     Args:
         config: of the run.
         model: to train.
-        evaluation: where validation batches come from: its first rows, always the same.
+        evaluation: where validation batches come from, always the same.
     """
 
     def __init__(self, config: UpperConfig, model: VectorVae, evaluation: Source) -> None:
@@ -83,7 +77,7 @@ class UpperTask(Task):
         self._config, self._model = config, model
         self._objective = Objective.of(config, model.dims)
         count = config.validation_batches * config.training.batch_size
-        self._validation = torch.from_numpy(first(evaluation, count).reshape(-1, model.dims))
+        self._validation = flat_rows(evaluation, chosen_rows(evaluation, count, 0))
 
     def start(self, batches: Iterator[Tensor]) -> None:
         """Measure what data are standardised by."""
