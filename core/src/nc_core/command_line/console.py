@@ -16,6 +16,7 @@ __all__ = [
     "format_table",
     "label_logged_warnings",
     "log_to_stderr",
+    "note",
     "print_heading",
     "print_json",
     "print_table",
@@ -103,6 +104,11 @@ def format_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def note(message: str) -> None:
+    """Tell the user on standard error what a reader of the result should know."""
+    click.echo(f"nc: note: {message}", err=True)
 
 
 def warn(message: str) -> None:

@@ -56,7 +56,7 @@ def analytic(
     Shannon lower bound. Of data the entropy is estimated from samples: their numbers are
     estimates, and no bounds. Rates are in nats per vector, distortions mean squared errors.
     """
-    from nc_core.command_line.console import print_json, print_table, warn
+    from nc_core.command_line.console import note, print_json, print_table
     from nc_core.runs import RunDirectory
     from nc_rd_bounds.analytic import reference_points
     from nc_rd_bounds.estimates import estimated_points, sample_count
@@ -82,8 +82,8 @@ def analytic(
         ],
         ["kind", "method", "lambda", "rate (nats)", "mse", "intercept (nats)", "s.e."],
     )
-    for note in dict.fromkeys(note for point in points for note in point.notes):
-        warn(note)
+    for text in dict.fromkeys(text for point in points for text in point.notes):
+        note(text)
 
 
 def _records(points: list[RatePoint]) -> Iterator[Measurement]:

@@ -71,7 +71,7 @@ def blahut_arimoto(
     'certified' is a lower bound of the histogram's own objective, rate + lambda * distortion.
     Rates are in nats per vector, distortions mean squared errors.
     """
-    from nc_core.command_line.console import print_json, warn
+    from nc_core.command_line.console import note, print_json
     from nc_rd_bounds.histogram import check_grid, discretise
     from nc_rd_bounds.histogram_points import METHOD, measurements, rate_point
     from nc_rd_bounds.points import write_points
@@ -108,8 +108,8 @@ def blahut_arimoto(
     else:
         _print(histogram, trajectories)
     for point in points:
-        for note in point.notes[1:]:
-            warn(f"lambda {point.slope:g}: {note}")
+        for text in point.notes[1:]:
+            note(f"lambda {point.slope:g}: {text}")
 
 
 def _run_directory(out: Path, force: bool, **config: object) -> RunDirectory:

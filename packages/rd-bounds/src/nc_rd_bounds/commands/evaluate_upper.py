@@ -92,7 +92,7 @@ def measure(
 
     ``rounded`` and ``as_file`` of None are what the model allows.
     """
-    from nc_core.command_line.console import print_json, print_table, warn
+    from nc_core.command_line.console import note, print_json, print_table
     from nc_rd_bounds.points import write_points
     from nc_rd_bounds.run_data import evaluation_source, find_model
     from nc_rd_bounds.upper.evaluate import evaluate, measurements
@@ -132,8 +132,8 @@ def measure(
         headers,
     )  # fmt: skip
     click.echo(f"nats per vector, lambda {points[0].slope:.6g}, data {source.name}")
-    for note in dict.fromkeys(note for one in points for note in one.notes):
-        warn(note)
+    for text in dict.fromkeys(text for one in points for text in one.notes):
+        note(text)
 
 
 def _run_directory(

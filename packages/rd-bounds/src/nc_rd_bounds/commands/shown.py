@@ -126,7 +126,7 @@ def show(
         UsageError: points without a common unit, or nothing to draw.
         DataError: a file cannot be written.
     """
-    from nc_core.command_line.console import print_json, print_table, print_text, warn
+    from nc_core.command_line.console import note, print_json, print_table, print_text
     from nc_core.plots import save_figure
     from nc_core.rd_figure import draw_rate_distortion, points_table
 
@@ -152,8 +152,8 @@ def show(
         ],
     )  # fmt: skip
     print_text(f"wrote {figure} and .csv")
-    for note in dict.fromkeys(note for point in points for note in point.notes):
-        warn(note)
+    for text in dict.fromkeys(text for point in points for text in point.notes):
+        note(text)
 
 
 def _of_interest(points: Sequence[RatePoint]) -> list[RatePoint]:
