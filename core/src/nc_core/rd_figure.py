@@ -46,7 +46,7 @@ _TITLES: dict[PointKind, str] = {
 _MARKERS = "osD^vP"
 _STEPS = 600
 _DECADES = 1.3  # from here on a distortion axis is logarithmic
-_CURVE_OF = {"analytic": 3, "estimate": 20}  # so many points are drawn as a curve
+_CURVE_OF = {"analytic": 3, "estimate": 20, "lower": 10}  # so many are drawn as a curve
 _DASHES = ((0, (5, 2)), (0, (1, 1.4)), (0, (7, 2, 1, 2)))
 
 
@@ -281,8 +281,16 @@ def _draw_bounds(
     if not lines:
         return
     colour = _COLOURS["lower"]
-    for line in lines:
-        axes.plot(place, envelope([line], grid), color=colour, linewidth=0.6, alpha=0.45)
+    lower = [point for point in points if point.kind == "lower"]
+    for (method, group), dashes in zip(_by_method(lower), cycle(_DASHES), strict=False):
+        label = f"{_TITLES['lower']}: {method}"
+        if len(group) >= _CURVE_OF["lower"]:
+            curve = envelope(_lines(group), grid)
+            axes.plot(place, curve, color=colour, linewidth=1.0, linestyle=dashes, label=label)
+            continue
+        for line in _lines(group):
+            axes.plot(place, envelope([line], grid), color=colour, linewidth=0.6, label=label)
+            label = ""
     if any(point.kind == "lower" and point.interval for point in points):
         axes.fill_between(
             place, envelope(_lines(points, 0), grid), envelope(_lines(points, 1), grid),
