@@ -16,6 +16,7 @@ from nc_rd_bounds.cli import rd_bounds
 from nc_rd_bounds.sandwich import (
     Plan,
     applicable,
+    claim_folder,
     collect_points,
     default_slopes,
     plan_points,
@@ -37,22 +38,23 @@ def plan(
 
 
 @pytest.mark.parametrize(
-    ("dataset", "method", "size", "recipe"),
+    ("dataset", "dims", "method", "size", "recipe"),
     [
-        ("banana", "upper", "small", "upper-banana-small"),
-        ("banana:train", "ntc", "paper", "upper-banana-ntc"),
-        ("banana?dim=16", "lower", "small", "lower-banana-16-small"),
-        ("banana?dim=3", "upper", "small", "upper-banana-small"),
-        ("speech-2d", "lower", "paper", "lower-speech-2d"),
-        ("npy:x.npy", "lower", "small", "lower-vectors-small"),
-        ("npy:x.npy", "ntc", "small", "upper-vectors-ntc-small"),
-        ("npy:x.npy", "upper", "paper", "upper-vectors"),
+        ("banana", 2, "upper", "small", "upper-banana-small"),
+        ("banana:train", 2, "ntc", "paper", "upper-banana-ntc"),
+        ("banana?dim=16", 16, "lower", "small", "lower-banana-16-small"),
+        ("banana?dim=3", 3, "upper", "small", "upper-banana-small"),
+        ("gaussian?params=g.npz", 1000, "upper", "paper", "upper-gaussian-1000"),
+        ("speech-2d", 2, "lower", "paper", "lower-speech-2d"),
+        ("npy:x.npy", 2, "lower", "small", "lower-vectors-small"),
+        ("npy:x.npy", 2, "ntc", "small", "upper-vectors-ntc-small"),
+        ("npy:x.npy", 2, "upper", "paper", "upper-vectors"),
     ],
 )
 def test_a_source_has_its_own_recipe_or_the_general_one(
-    dataset: str, method: sandwich.Method, size: str, recipe: str
+    dataset: str, dims: int, method: sandwich.Method, size: str, recipe: str
 ) -> None:
-    assert recipe_for(dataset, method, size) == recipe
+    assert recipe_for(dataset, dims, method, size) == recipe
 
 
 def test_slopes_follow_the_variance() -> None:
@@ -72,7 +74,8 @@ def test_every_point_is_a_command_of_its_own() -> None:
     source = open_source("banana")
     points = plan_points(plan("analytic", "upper", "lower", lambs=(1.0, 3.0)), source)
     assert [point.name for point in points] == [
-        "analytic", "upper,lamb=1", "upper,lamb=3", "lower,lamb=1", "lower,lamb=3",
+        "analytic,curve", "analytic,lamb=1", "analytic,lamb=3", "upper,lamb=1", "upper,lamb=3",
+        "lower,lamb=1", "lower,lamb=3",
     ]  # fmt: skip
     assert all(point.command[:2] == ("run", "rd-bounds") for point in points)
 
@@ -96,8 +99,9 @@ def test_points_of_codecs_come_from_a_table(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("name,rate\nmine,2\n", "no column 'distortion'"),
-        ("name,rate,distortion\nmine,two,1\n", "line 2: 'two' is no number"),
-        ("name,rate,distortion\nmine,2\n", "line 2: 'None' is no number"),
+        ("name,rate,distortion\nmine,two,1\n", "line 2: 'two' is no number from 0 on"),
+        ("name,rate,distortion\nmine,2,-1\n", "line 2: '-1' is no number from 0 on"),
+        ("name,rate,distortion\nmine,2\n", "line 2: 'None' is no number from 0 on"),
     ],
 )
 def test_a_table_of_codecs_that_lacks_something_is_refused(
@@ -107,6 +111,25 @@ def test_a_table_of_codecs_that_lacks_something_is_refused(
     table.write_text(text)
     with pytest.raises(DataError, match=reason):
         read_codec_points(table, 2, Units())
+
+
+def test_a_folder_is_of_one_source_only(tmp_path: Path) -> None:
+    out = tmp_path / "sandwich"
+    banana, gaussian = (plan("upper", dataset=name).in_common() for name in ("banana", "gaussian"))
+    claim_folder(out, banana, force=False)
+    claim_folder(out, banana, force=False)
+    with pytest.raises(UsageError, match="a sandwich with dataset 'banana', not 'gaussian'"):
+        claim_folder(out, gaussian, force=False)
+    (out / "points" / "upper,lamb=3").mkdir()
+    claim_folder(out, gaussian, force=True)
+    assert not (out / "points" / "upper,lamb=3").exists()
+    with pytest.raises(DataError, match="exists, and is not a sandwich"):
+        claim_folder(tmp_path, banana, force=True)
+
+
+def test_close_slopes_are_different_points() -> None:
+    points = plan_points(plan("lower", lambs=(3.0, 3.0000001, 3.0)), open_source("banana"))
+    assert [point.name for point in points] == ["lower,lamb=3", "lower,lamb=3.0000001"]
 
 
 def test_a_sandwich_is_computed_shown_and_drawn_again(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,18 +139,14 @@ def _check_command(name: str) -> None:
 
 
 def _run(folder: Path, points: Sequence[Point], jobs: int, force: bool) -> list[PointRecord]:
-    from nc_core.launch import run_sweep
+    from nc_core.launch import nc_program, run_sweep
 
     label_logged_warnings()
-    # -P: files in the current folder are no modules, as for 'nc' itself.
-    program = [sys.executable, "-P", "-m", "nc_cli"]
-    for file in current_session().plugin_files:
-        program += ["--plugin", str(file)]
     with progress("sweep", len(points), "points") as advance:
         return run_sweep(
             folder,
             points,
-            program=program,
+            program=nc_program(current_session().plugin_files),
             jobs=jobs,
             force=force,
             progress=lambda _: advance(1),

@@ -7,9 +7,11 @@ run directory of its own, so that a sandwich may be killed, resumed and shared b
 from __future__ import annotations
 
 import csv
+import json
 import math
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +20,8 @@ import numpy as np
 
 from nc_core.config import recipe_names
 from nc_core.errors import DataError, UsageError
-from nc_core.files import describe_os_error
-from nc_core.launch import Point, PointRecord, State, run_sweep
+from nc_core.files import atomic_write, describe_os_error
+from nc_core.launch import Point, State
 from nc_core.launch import read_points as read_records
 from nc_core.launch.point import point_folder
 from nc_core.lookup import did_you_mean
@@ -34,13 +36,13 @@ __all__ = [
     "Method",
     "Plan",
     "applicable",
+    "claim_folder",
     "collect_points",
     "command_point",
     "default_slopes",
     "plan_points",
     "read_codec_points",
     "recipe_for",
-    "run_points",
     "save_codec_points",
     "sorted_points",
 ]
@@ -48,7 +50,6 @@ __all__ = [
 Method = Literal["analytic", "blahut-arimoto", "upper", "ntc", "lower"]
 METHODS: tuple[Method, ...] = ("analytic", "blahut-arimoto", "upper", "ntc", "lower")
 
-_PROGRAM = (sys.executable, "-P", "-m", "nc_cli")
 RUN = "{out}/run"
 """Where the command of a point keeps its run directory."""
 
@@ -58,6 +59,7 @@ _SHARES = (0.5, 0.15, 0.05, 0.015)
 _SAMPLES = 10_000
 _CURVE_POINTS = 24
 _CODECS = "codecs.json"
+_PLAN = "plan.json"
 _COLUMNS = ("name", "rate", "distortion")
 
 
@@ -83,6 +85,16 @@ class Plan:
     size: Literal["small", "paper"] = "small"
     seed: int = 0
     settings: tuple[str, ...] = ()
+
+    def in_common(self) -> dict[str, Any]:
+        """What all points of a folder have in common, as plain data."""
+        return {
+            "dataset": self.dataset,
+            "evaluate_on": self.evaluate_on,
+            "size": self.size,
+            "seed": self.seed,
+            "settings": list(self.settings),
+        }
 
 
 def default_slopes(source: Source) -> tuple[float, ...]:
@@ -115,31 +127,64 @@ def applicable(methods: Iterable[str], source: Source) -> tuple[Method, ...]:
 
 
 def plan_points(plan: Plan, source: Source) -> list[Point]:
-    """The points of a sweep: each method at each slope, but one command for closed forms."""
+    """The points of a sweep: each method at each slope, and a curve of closed forms."""
     points = []
     for method in plan.methods:
         if method == "analytic":
-            command = ["analytic", "--dataset", plan.dataset, *_lambs(_densely(plan.lambs))]
-            points.append(
-                command_point(method, {"method": method}, [*command, "-o", RUN, "--force"])
-            )
-            continue
-        for lamb in plan.lambs:
-            name = f"{method},lamb={lamb:g}"
+            slopes = [word for lamb in _curve_slopes(source) for word in ("--lamb", lamb)]
+            command = ["analytic", *_data(plan), *slopes, "-o", RUN, "--force"]
+            points.append(command_point("analytic,curve", {"method": method}, command))
+        for lamb in dict.fromkeys(map(_text, plan.lambs)):
+            values = {"method": method, "lamb": float(lamb)}
             command = _command(plan, method, lamb, source)
-            points.append(command_point(name, {"method": method, "lamb": lamb}, command))
+            points.append(command_point(f"{method},lamb={lamb}", values, command))
     return points
 
 
-def run_points(
-    folder: Path,
-    points: Sequence[Point],
-    *,
-    jobs: int = 1,
-    progress: Callable[[PointRecord], None] | None = None,
-) -> list[PointRecord]:
-    """Run what is not finished; see :func:`nc_core.launch.run_sweep`."""
-    return run_sweep(folder, points, program=_PROGRAM, jobs=jobs, progress=progress)
+def claim_folder(folder: Path, plan: Mapping[str, Any], *, force: bool) -> None:
+    """Make a folder that of a plan's points, which all are of the same data.
+
+    Args:
+        folder: made if need be.
+        plan: what all points have in common.
+        force: let another plan have the folder, and remove the points of the former.
+
+    Raises:
+        UsageError: the folder is of another plan.
+        DataError: it cannot be read or written, or is something else.
+    """
+    path = folder / _PLAN
+    before = _read_plan(path)
+    if before is not None and before != plan and not force:
+        changed = [name for name in plan if before.get(name) != plan[name]]
+        name = changed[0] if changed else "plan"
+        raise UsageError(
+            f"{folder}: a sandwich with {name} {before.get(name)!r}, not {plan.get(name)!r}",
+            "choose another --out, or --force to replace it",
+        )
+    if before is None and folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder}: exists, and is not a sandwich", "choose another --out")
+    try:
+        if force:
+            shutil.rmtree(folder / "points", ignore_errors=True)
+            (folder / _CODECS).unlink(missing_ok=True)
+        (folder / "points").mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(json.dumps(plan, indent=2).encode() + b"\n")
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+
+
+def _read_plan(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+    except ValueError as error:
+        raise DataError(f"{path}: damaged", "--force starts again") from error
+    return document if isinstance(document, dict) else {}
 
 
 def collect_points(folder: Path) -> list[RatePoint]:
@@ -201,8 +246,14 @@ def save_codec_points(folder: Path, points: Sequence[RatePoint]) -> None:
     write_points_file(folder / _CODECS, points)
 
 
-def _command(plan: Plan, method: Method, lamb: float, source: Source) -> list[str]:
-    common = ["--dataset", plan.dataset, "--lamb", f"{lamb:g}", "--seed", str(plan.seed)]
+def _data(plan: Plan) -> list[str]:
+    return ["--dataset", plan.dataset, "--seed", str(plan.seed)]
+
+
+def _command(plan: Plan, method: Method, lamb: str, source: Source) -> list[str]:
+    common = [*_data(plan), "--lamb", lamb]
+    if method == "analytic":
+        return ["analytic", *common, "-o", RUN, "--force"]
     if method == "blahut-arimoto":
         bins = ["--bins", str(_BINS[source.dims])]
         return ["blahut-arimoto", *common, *bins, "-o", RUN, "--force"]
@@ -211,27 +262,34 @@ def _command(plan: Plan, method: Method, lamb: float, source: Source) -> list[st
     settings = ("unit=nats", "per_dimension=false") if kind == "upper" else ()
     changes = [word for setting in (*settings, *plan.settings) for word in ("--set", setting)]
     apart = [] if plan.evaluate_on is None else ["--evaluate-on", plan.evaluate_on]
-    recipe = recipe_for(plan.dataset, method, plan.size)
+    recipe = recipe_for(plan.dataset, source.dims, method, plan.size)
     return [
         f"train-{kind}", "--recipe", recipe, *common, *apart, *changes,
         "--threads", "1", "--evaluate", "-o", RUN, "{resume}",
     ]  # fmt: skip
 
 
-def recipe_for(dataset: str, method: Method, size: str) -> str:
+def recipe_for(dataset: str, dims: int, method: Method, size: str) -> str:
     """The recipe for a source: its own where the package has one, else the general one.
 
+    Args:
+        dataset: full name.
+        dims: numbers per vector.
+        method: of a bound that is trained.
+        size: ``small`` or ``paper``.
+
+    Raises:
+        UsageError: there is none.
+
     Example:
-        >>> recipe_for("banana?dim=16", "ntc", "small")
+        >>> recipe_for("banana?dim=16", 16, "ntc", "small")
         'upper-banana-16-ntc-small'
     """
     known = recipe_names("nc_rd_bounds")
     head = "lower" if method == "lower" else "upper"
     tail = ("-ntc" if method == "ntc" else "") + ("-small" if size == "small" else "")
-    name, _, options = dataset.partition("?")
-    dims = dict(part.partition("=")[::2] for part in options.split("&")).get("dim", "")
-    source = name.partition(":")[0].partition("@")[0]
-    for place in (f"{source}-{dims}" if dims else source, source, "vectors"):
+    source = re.split("[:?@]", dataset, maxsplit=1)[0]
+    for place in (f"{source}-{dims}", source, "vectors"):
         if f"{head}-{place}{tail}" in known:
             return f"{head}-{place}{tail}"
     raise UsageError(f"no {size} recipe of {head} bounds for '{dataset}'", "choose another --size")
@@ -243,14 +301,16 @@ def command_point(name: str, values: Mapping[str, Any], command: Sequence[str]) 
     return Point(name=name, values=values, command=words)
 
 
-def _lambs(lambs: Sequence[float]) -> list[str]:
-    return [word for lamb in lambs for word in ("--lamb", f"{lamb:g}")]
+def _curve_slopes(source: Source) -> list[str]:
+    """Slopes from hardly any rate to a high one, whatever the slopes of the other methods are."""
+    slopes = default_slopes(source)
+    between = np.geomspace(min(slopes) / 3, max(slopes) * 10, _CURVE_POINTS)
+    return [f"{lamb:.3g}" for lamb in between]
 
 
-def _densely(lambs: Sequence[float]) -> list[float]:
-    """Slopes for a curve: these, and others between them and around."""
-    between = np.geomspace(min(lambs) / 3, max(lambs) * 3, _CURVE_POINTS)
-    return sorted({*lambs, *(float(f"{lamb:.3g}") for lamb in between)})
+def _text(lamb: float) -> str:
+    """A slope as it is typed; close ones have different texts."""
+    return f"{lamb:.15g}"
 
 
 def _rounded(value: float) -> float:
@@ -263,8 +323,8 @@ def _number(text: str | None, path: Path, line: int) -> float:
         value = float(text or "")
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise DataError(f"{path}, line {line}: '{text}' is no number")
+    if not (math.isfinite(value) and value >= 0):
+        raise DataError(f"{path}, line {line}: '{text}' is no number from 0 on")
     return value
 
 

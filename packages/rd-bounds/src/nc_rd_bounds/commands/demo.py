@@ -42,7 +42,7 @@ def demo(
 
     folder = out or Path("runs", "rd-bounds-demo")
     run_and_show(
-        folder, demo_points(folder, seed), jobs=jobs, force=force,
+        folder, demo_points(folder, seed), plan={"demo": 1, "seed": seed}, jobs=jobs, force=force,
         units=chosen_units(unit, per, measure, peak), title="A Gaussian of two dimensions",
         as_json=as_json, write=write_source,
     )  # fmt: skip

@@ -45,13 +45,13 @@ __all__ = ["sandwich"]
 )  # fmt: skip
 @click.option(
     "--codecs", type=options.FilePath(dir_okay=False), metavar="FILE.csv",
-    help="Operating points of codecs to show as well: columns name, rate, distortion, in the "
-    "units below.",
+    help="Operating points of codecs to show as well: columns name, rate, distortion, in what "
+    "--unit, --per and --measure say.",
 )  # fmt: skip
 @units()
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
               help="Points that are computed at a time, each on one thread.")  # fmt: skip
-@options.out("DIR", "Folder of the sandwich: points, table.csv, points.json, sandwich.svg.",
+@options.out("DIR", "Folder of the sandwich: points, points.json, sandwich.svg, sandwich.csv.",
              required=True)  # fmt: skip
 @options.seed()
 @options.force()
@@ -98,7 +98,7 @@ def sandwich(
     )
     added = [] if codecs is None else work.read_codec_points(codecs, source.dims, shown_in)
     run_and_show(
-        out, work.plan_points(plan, source), jobs=jobs, force=force, units=shown_in,
-        title=dataset, as_json=as_json,
+        out, work.plan_points(plan, source), plan=plan.in_common(), jobs=jobs, force=force,
+        units=shown_in, title=dataset, as_json=as_json,
         write=None if codecs is None else lambda folder: work.save_codec_points(folder, added),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chosen_units", "run_and_show", "show", "units"]
 
+_AGAIN = "the same command without --force"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -69,6 +70,7 @@ def run_and_show(
     folder: Path,
     points: Sequence[Point],
     *,
+    plan: Mapping[str, Any],
     jobs: int,
     force: bool,
     units: Units,
@@ -88,16 +90,19 @@ def run_and_show(
     from nc_core.command_line.console import warn
     from nc_core.command_line.progress import progress
     from nc_core.errors import WorkError
-    from nc_core.launch import State
-    from nc_core.launch.sweep import add_points
+    from nc_core.launch import State, nc_program, run_sweep
     from nc_rd_bounds.points import write_points_file
-    from nc_rd_bounds.sandwich import collect_points, run_points, sorted_points
+    from nc_rd_bounds.sandwich import claim_folder, collect_points, sorted_points
 
-    add_points(folder, points, force=force)
+    claim_folder(folder, plan, force=force)
     if write is not None:
         write(folder)
+    session = click.get_current_context().obj
     with progress("sandwich", len(points), "points") as advance:
-        records = run_points(folder, points, jobs=jobs, progress=lambda _record: advance(1))
+        records = run_sweep(
+            folder, points, program=nc_program(getattr(session, "plugin_files", ())), jobs=jobs,
+            progress=lambda _record: advance(1), go_on=f"{_AGAIN} goes on where this one stopped",
+        )  # fmt: skip
     failed = [record for record in records if record.state != State.FINISHED]
     for record in failed:
         warn(f"{record.name}: {record.reason}")
@@ -108,7 +113,7 @@ def run_and_show(
     if failed:
         raise WorkError(
             f"{folder}: {len(failed)} of {len(records)} points failed",
-            "the same command runs these again",
+            f"{_AGAIN} runs these again",
         )
 
 
