@@ -170,7 +170,11 @@ def _of_interest(points: Sequence[RatePoint]) -> list[RatePoint]:
 
 
 def _is_closed_form(point: RatePoint) -> bool:
-    return point.kind == "analytic" or point.method.startswith("shannon")
+    return (
+        point.kind == "analytic"
+        or point.method.startswith("shannon")
+        or (point.method.endswith("-envelope"))
+    )
 
 
 def _datasets(points: Sequence[RatePoint]) -> str:
