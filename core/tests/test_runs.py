@@ -40,6 +40,9 @@ def test_an_existing_run_is_not_overwritten(path: Path) -> None:
         RunDirectory.create(path, CONFIG)
     assert "--resume" in str(caught.value.hint)
     assert "--force" in str(caught.value.hint)
+    with pytest.raises(DataError, match="run directory exists") as caught:
+        RunDirectory.create(path, CONFIG, can_resume=False)
+    assert caught.value.hint == "--force starts again, --out names another"
     assert RunDirectory.open(path).metrics() == [{"step": 1}]
 
 

@@ -82,6 +82,7 @@ class RunDirectory:
         force: bool = False,
         resume: bool = False,
         may_differ: Sequence[str] = (),
+        can_resume: bool = True,
     ) -> RunDirectory:
         """Start a run, or go on with one.
 
@@ -94,6 +95,7 @@ class RunDirectory:
             resume: go on with an existing run of the same configuration; start where there is
                 none, or where one ended before it wrote anything.
             may_differ: dotted names that may differ from the existing run's, ``training.duration``.
+            can_resume: the command has ``--resume``, which a refusal then names.
 
         Raises:
             DataError: another process uses it, it exists, or it is something else.
@@ -114,9 +116,10 @@ class RunDirectory:
             if run.resumed:
                 check_same(path, read_description(path)["config"], run.config, may_differ)
             elif started and not force:
+                choices = "--force starts again, --out names another"
                 raise DataError(
                     f"{path}: run directory exists",
-                    "--resume goes on with it, --force starts again, --out names another",
+                    f"--resume goes on with it, {choices}" if can_resume else choices,
                 )
             _clean(path, everything=not run.resumed)
             write_description(path, document)

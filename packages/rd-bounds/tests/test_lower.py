@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from nc_core.config import load_config
-from nc_core.errors import DataError, UsageError, WorkError
+from nc_core.errors import DataError, NcError, UsageError, WorkError
 from nc_core.protocols import Layout
 from nc_core.runs import RunDirectory
 from nc_core.training import Hardware
@@ -24,10 +26,25 @@ from nc_rd_bounds.lower.bound import MovingAlpha, clamped, log_mean_exp, xi_samp
 from nc_rd_bounds.lower.climb import Search, climb, maximise
 from nc_rd_bounds.lower.config import LowerConfig
 from nc_rd_bounds.lower.data import image_of, independent_indices
-from nc_rd_bounds.lower.evaluate import Samples, evaluate, interval_of, lower_line, warnings_of
+from nc_rd_bounds.lower.evaluate import (
+    Samples,
+    evaluate,
+    interval_of,
+    lower_line,
+    pooled,
+    warnings_of,
+)
 from nc_rd_bounds.lower.objective import log_objective
-from nc_rd_bounds.lower.release import build_network, load, read_multiplier, write_model
-from nc_rd_bounds.lower.train import annealed, learning_rate_of, train
+from nc_rd_bounds.lower.release import (
+    TrainedMultiplier,
+    build_network,
+    load,
+    read_multiplier,
+    write_model,
+)
+from nc_rd_bounds.lower.results import models_of
+from nc_rd_bounds.lower.temper import best_power
+from nc_rd_bounds.lower.train import annealed, fitted, learning_rate_of, train
 from nc_rd_bounds.points import read_points
 from nc_rd_bounds.rows import flat_rows
 from nc_rd_bounds.sources.truth import KnownTruth
@@ -138,7 +155,7 @@ def test_steps_that_run_out_are_told(monkeypatch: pytest.MonkeyPatch, compiled: 
 
 
 def test_refinement_never_lowers_a_maximum_and_repairs_an_early_stop() -> None:
-    x, log_u = minibatch()
+    x, log_u = minibatch(k=20)
     early = Search("exhaustive", tol=1e-2)
     stopped = maximise(x, log_u, 4.0, early).value
     refined = maximise(x, log_u, 4.0, Search("exhaustive", tol=1e-2, refine=True)).value
@@ -151,6 +168,20 @@ def test_a_network_that_diverged_is_refused() -> None:
     x, log_u = minibatch()
     with pytest.raises(WorkError, match="not finite"):
         maximise(x, log_u * math.nan, 4.0, Search())
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_step_that_is_too_large_does_not_lower_a_maximum(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    if not compiled:
+        batched(monkeypatch)
+    x, log_u = minibatch()
+    for start in ("quick", "exhaustive"):
+        far = maximise(1e-3 * x, log_u, 4e6, Search(start, steps=5, lr=1.0))
+        best = maximise(1e-3 * x, log_u, 4e6, Search(steps=0))
+        assert far.value == pytest.approx(best.value, abs=1e-5)
+        assert torch.equal(far.y, best.y)
 
 
 # The bound
@@ -201,6 +232,9 @@ class Rows:
     """A finite source of given rows."""
 
     name = "rows"
+    origin = "rows"
+    held_out = False
+    pinned_seed: int | None = None
     value_range: tuple[float, float] | None = None
     truth: KnownTruth | None = None
 
@@ -301,13 +335,116 @@ def test_a_bound_stays_below_the_truth_of_a_gaussian_and_is_not_trivial(tmp_path
     assert (line.kind, line.slope, line.n) == ("lower", 3.0, 24 * 256)
 
 
+def test_a_bound_does_not_depend_on_the_scale_of_the_data(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(8192, 2)).astype(np.float32)
+    bounds, networks = [], []
+    for scale in (1, 100, 1000):
+        run, data = tmp_path / f"run-{scale}", Rows((scale * (rows + 5)).astype(np.float32))
+        config = small(lamb=3 / scale**2, standardise="true", learning_rate=2e-3,
+                       **{"training.duration": 60, "training.batch_size": 64})  # fmt: skip
+        with RunDirectory.create(run, config.to_json()) as directory:
+            train(config, directory, data, hardware=CPU)
+        model = read_multiplier(run)
+        assert model.unit == pytest.approx(scale, rel=0.05)
+        bounds.append(evaluate(model, data, k=128, minibatches=6).intercept)
+        networks.append(model.network)
+    assert bounds == pytest.approx([bounds[0]] * 3, abs=0.01)
+    assert 0.8 < bounds[0] < 1 + math.log(3)
+    again = small(standardise="true", initial=str(tmp_path / "run-100"), lamb=3e-4)
+    run_training(tmp_path / "again", again)
+    assert read_multiplier(tmp_path / "again").unit == read_multiplier(tmp_path / "run-100").unit
+
+
+def test_images_are_not_standardised() -> None:
+    with pytest.raises(UsageError, match="only vectors are standardised"):
+        small(standardise="true", network="{kind: cnn, units: [2], kernels: [3]}")
+
+
+@pytest.mark.parametrize(("length", "k"), [(32, 16), (31, 4), (300, 16), (5, 1)])
+def test_k_of_training_is_what_the_data_allow(length: int, k: int) -> None:
+    source = Rows(np.zeros((length, 2), np.float32))
+    assert fitted(small(), source).training.batch_size == k
+
+
+# Powers of u
+
+
+class Bell(torch.nn.Module):
+    """``log u`` in the shape of a Gaussian's logarithm."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -0.5 * self.scale * x.square().sum(dim=1)
+
+
+def bell(path: Path, scale: float) -> TrainedMultiplier:
+    model = load(write_model(path / "u.safetensors", build_network(SMALL), SMALL, 3.0))
+    return replace(model, network=Bell(scale))  # type: ignore[arg-type]
+
+
+def test_the_chosen_power_makes_up_for_a_multiplier_of_another_scale(tmp_path: Path) -> None:
+    source = open_source("gaussian?dim=2")
+    found = [
+        best_power(bell(tmp_path, scale), source, k=64, search=Search(topn=3)) * scale
+        for scale in (0.3, 0.4, 0.5)
+    ]
+    assert found == pytest.approx([found[1]] * 3, abs=0.03)
+    assert 0.2 < found[1] < 1  # endless minibatches would have 1
+
+
+def test_the_chosen_power_raises_the_bound_on_other_samples(tmp_path: Path) -> None:
+    model = bell(tmp_path, 0.9)
+    power = best_power(model, open_source("gaussian?dim=2"), k=128, search=Search(topn=3))
+    unseen = open_source("gaussian:test?dim=2")
+    plain, better = (
+        evaluate(model, unseen, k=128, minibatches=5, power=c).intercept for c in (1.0, power)
+    )
+    assert plain + 0.05 < better < 1 + math.log(3)
+
+
+def test_rows_that_were_not_trained_on_decide_the_power(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Watched(Rows):
+        def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+            asked.extend(indices.tolist())
+            return np.random.default_rng(0).normal(size=(len(indices), 2)).astype(np.float32)
+
+    endless = Watched(np.zeros((1, 2), np.float32))
+    endless.length = None
+    best_power(bell(tmp_path, 1.0), endless, k=8, search=Search())
+    assert len(set(asked)) == len(asked) == 32 * 8
+    assert min(asked) > 1e12
+
+
+def test_a_power_is_part_of_the_multiplier(tmp_path: Path) -> None:
+    source = open_source("gaussian:test?dim=2")
+    powered = evaluate(bell(tmp_path, 1.0), source, k=16, minibatches=2, power=1.25)
+    scaled = evaluate(bell(tmp_path, 1.25), source, k=16, minibatches=2)
+    np.testing.assert_allclose(powered.xi, scaled.xi, atol=1e-5)
+    assert "u to the power 1.250, chosen on training data" in lower_line(powered, source).notes
+    assert not any("power" in note for note in lower_line(scaled, source).notes)
+    with pytest.raises(ValueError, match="one u"):
+        pooled([powered, scaled])
+    for samples, names in ((powered, {"power"}), (scaled, set())):
+        samples.save(tmp_path / "xi.npz")
+        with np.load(tmp_path / "xi.npz") as file:
+            original = {"E_log_us", "log_Ck_samples", "xi_samples", "log_alpha", "R_"}
+            assert set(file) == original | names
+
+
 def test_small_data_sets_are_warned_of() -> None:
     few = Rows(np.zeros((50, 2), np.float32))
     samples = Samples(3.0, 32, np.zeros(4), np.full(4, -3.9))
     warnings = warnings_of(samples, few)
-    assert len(warnings) == 2
+    assert len(warnings) == 3
     assert "share samples" in warnings[0]
-    assert "ln(50)" in warnings[1]
+    assert "limited by k" in warnings[1]
+    assert "ln(50)" in warnings[2]
+    assert not warnings_of(replace(samples, k=1000), open_source("banana"))
     vacuous = Samples(3.0, 5, np.zeros(4), np.full(4, 1.0))
     assert "says nothing" in warnings_of(vacuous, few)[0]
 
@@ -347,6 +484,72 @@ def test_the_commands_train_evaluate_and_keep_the_numbers(tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
+def test_a_run_is_evaluated_with_a_power_of_its_multiplier(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_training(run, small())
+    words = (str(run), "-k", "32", "--seed", "0", "--seed", "7", "--threads", "1", "--json")
+    plain, tempered = (
+        json.loads(invoke(evaluate_lower, *words, *more).stdout) for more in ((), ("--temper",))
+    )
+    values = {record["name"]: record["value"] for record in tempered}
+    assert set(values) - {record["name"] for record in plain} == {"power"}
+    assert values["power"] != 1 and values["intercept"] != plain[0]["value"]
+    (point,) = read_points(run)
+    assert any(f"the power {values['power']:.3f}" in note for note in point.notes)
+    names = [path.name for path in (run / "results").glob(f"*-power={values['power']:.3f}-*.npz")]
+    assert len(names) == 2
+
+
+def test_training_may_end_with_a_tempered_evaluation(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    sets = [word for setting in ("training.batch_size=16", "training.duration=2",
+                                 "network.units=[8]", "evaluation.k=16", "evaluation.minibatches=2")
+            for word in ("--set", setting)]  # fmt: skip
+    words = ("--recipe", "lower-banana-small", "--threads", "1", "--evaluate", "--json", *sets)
+    found = json.loads(invoke(train_lower, *words, "-o", str(run)).stdout)
+    assert found[-1]["name"] == "power"
+
+
+def test_an_evaluation_after_training_has_samples_of_its_own(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    sets = [word for setting in ("training.batch_size=16", "training.duration=2",
+                                 "network.units=[8]", "evaluation.k=16", "evaluation.minibatches=2")
+            for word in ("--set", setting)]  # fmt: skip
+    words = ("--recipe", "lower-banana-small", "--threads", "1", "--evaluate", "--seed", "4")
+    invoke(train_lower, *words, *sets, "-o", str(run))
+    assert [path.name[:9] for path in (run / "results").glob("*.npz")] == ["rd-seed=5"]
+
+
+def test_few_rows_are_trained_on_with_a_smaller_k(tmp_path: Path) -> None:
+    few, run = tmp_path / "few.npy", tmp_path / "run"
+    np.save(few, np.random.default_rng(0).normal(size=(300, 2)))
+    words = ("--recipe", "lower-vectors-small", "--dataset", f"npy:{few}", "--threads", "1",
+             "--set", "training.duration=2", "--set", "network.units=[8]")  # fmt: skip
+    found = invoke(train_lower, *words, "-o", str(run))
+    assert "270 samples are fewer than 2 minibatches of 256; training with k = 64" in found.output
+    assert RunDirectory.open(run).config["training"]["batch_size"] == 64
+
+
+def test_mistakes_leave_no_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    out = ("-o", str(tmp_path / "run"))
+    with pytest.raises(UsageError, match="no CUDA device"):
+        invoke(train_lower, "--device", "cuda", *out)
+    with pytest.raises(UsageError, match="one process"):
+        invoke(train_lower, "--device", "cpu", "--devices", "2", *out)
+    with pytest.raises(NcError):
+        invoke(train_lower, "--initial", str(tmp_path / "nothere"), *out)
+    assert not (tmp_path / "run").exists()
+
+
+def test_seeds_that_all_draw_the_same_samples_are_refused(tmp_path: Path) -> None:
+    run_training(tmp_path / "run", small(**{"data.train": "banana?seed=3"}))
+    words = (str(tmp_path / "run"), "-k", "16", "-M", "2", "--threads", "1")
+    with pytest.raises(UsageError, match="the same for 2 seeds"):
+        invoke(evaluate_lower, *words, "--seed", "0", "--seed", "1")
+    assert "intercept" in invoke(evaluate_lower, *words, "--seed", "1").output
+
+
 def test_annealed_runs_are_evaluated_at_every_target(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run_training(run, small(anneal="{targets: [1, 3, 9], ready: 2}"))
@@ -355,6 +558,16 @@ def test_annealed_runs_are_evaluated_at_every_target(tmp_path: Path) -> None:
     slopes = [point.slope or 0.0 for point in points]
     assert slopes == sorted(slopes)
     assert (slopes[0], slopes[-1], len(slopes)) == (1.0, 9.0, 4)
+
+
+def test_a_target_that_is_nearly_the_last_lambda_is_not_evaluated_twice(tmp_path: Path) -> None:
+    run_training(tmp_path / "run", small(anneal="{targets: [1, 3, 9], ready: 2}"))
+    network = build_network(SMALL)
+    for lamb in (8.95, 8.8):
+        write_model(tmp_path / f"run/checkpoints/lamb={lamb}.safetensors", network, SMALL, lamb)
+    found = [model.lamb for model in models_of(tmp_path / "run")]
+    assert 8.95 not in found
+    assert found[-2:] == [8.8, 9.0]
 
 
 def test_data_of_another_size_are_refused(tmp_path: Path) -> None:
@@ -376,7 +589,7 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     run_training(tmp_path / "run", config)
     with pytest.raises(UsageError, match="no two minibatches of 50"):
         invoke(evaluate_lower, str(tmp_path / "run"), "-k", "50")
-    with pytest.raises(UsageError, match="no device 'mps'"):
+    with pytest.raises(UsageError, match="no MPS device is available"):
         invoke(evaluate_lower, str(tmp_path / "run"), "--device", "mps")
     found = invoke(evaluate_lower, str(tmp_path / "run"))
     assert "evaluated on 10 rows held out" in found.output

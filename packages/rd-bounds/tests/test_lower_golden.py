@@ -227,6 +227,9 @@ class Batches:
     """A source without end whose rows are given."""
 
     name = "given"
+    origin = "given"
+    held_out = False
+    pinned_seed: int | None = None
     value_range: tuple[float, float] | None = None
     layout: Layout = "none"
     truth: KnownTruth | None = None

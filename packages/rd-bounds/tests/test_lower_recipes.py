@@ -43,6 +43,7 @@ def test_a_recipe_has_the_published_settings(name: str) -> None:
     assert (config.climb.lr, config.climb.tol) == (1e-2, 1e-6)
     assert (config.learning_rate, config.beta, config.minibatches) == (rate, 0.2, 2)
     assert config.evaluation.minibatches == PUBLISHED[name][-1]
+    assert not (config.evaluation.temper or config.evaluation.refine or config.standardise)
     assert config.decay == (name not in ("lower-demo", "lower-gan-images", "lower-gan-images-4"))
     assert config.training.clip_norm == 100
     assert config.network.activation == "selu"
@@ -52,6 +53,10 @@ def test_a_recipe_has_the_published_settings(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_is_valid_and_has_a_small_one(name: str) -> None:
     config = recipe(name)
+    mine = name.endswith("-small") or name == "lower-vectors"
+    assert config.evaluation.temper == mine
+    any_scale = mine and name.startswith(("lower-vectors", "lower-physics", "lower-speech"))
+    assert config.evaluation.refine == config.standardise == any_scale
     if name.endswith("-small"):
         assert int(config.training.duration) <= 800
         assert config.training.batch_size <= 256

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nc_core.errors import DataError
+from nc_core.errors import DataError, UsageError
 from nc_core.rates import RatePoint
 from nc_core.runs import RunDirectory
 from nc_rd_bounds.honesty import discretisation_note, limit_note, same_data_note
-from nc_rd_bounds.points import read_points, write_points
+from nc_rd_bounds.points import points_of_one_source, read_points, write_points
 
 UPPER = RatePoint(
     kind="upper", method="beta-vae", dims=2, rate=1.5, distortion=0.25, slope=3.0, intercept=2.25,
@@ -101,8 +102,30 @@ def test_a_rate_near_the_logarithm_of_the_samples_is_noted() -> None:
 
 
 def test_fitting_and_evaluating_on_the_same_samples_is_noted() -> None:
-    assert same_data_note("banana:train", "banana:test") is None
-    assert "same samples" in (same_data_note("npy:x.npy", "npy:x.npy") or "")
+    assert "same samples (npy:x.npy)" in same_data_note("npy:x.npy")
+
+
+def test_points_of_one_source_share_a_figure() -> None:
+    names = ("banana:train", "banana:test?seed=3", "banana", None)
+    points = [replace(UPPER, dataset=name) for name in names]
+    assert points_of_one_source(points) == points
+    held_out = replace(UPPER, dataset="npy:x.npy (1,000 of 10,000 rows)")
+    whole = replace(UPPER, dataset="npy:x.npy")
+    assert points_of_one_source([held_out, whole]) == [held_out, whole]
+
+
+@pytest.mark.parametrize("other", ["gaussian:test", "banana:test?dim=4", "npy:x.npy"])
+def test_points_of_several_sources_are_refused_until_some_are_chosen(other: str) -> None:
+    second, codec = replace(UPPER, dataset=other), replace(LOWER, kind="operating-point")
+    points = [UPPER, second, codec]
+    with pytest.raises(UsageError, match="points of several sources: banana, ") as error:
+        points_of_one_source(points)
+    assert "--dataset NAME" in (error.value.hint or "")
+    assert points_of_one_source(points, ["banana"]) == [UPPER, codec]
+    assert points_of_one_source(points, [other]) == [second, codec]
+    assert points_of_one_source(points, ["banana:train", other]) == points
+    with pytest.raises(UsageError, match="no points of 'speech'"):
+        points_of_one_source(points, ["speech"])
 
 
 def test_a_distortion_below_the_bin_width_is_noted() -> None:

@@ -42,6 +42,9 @@ def test_parameters_are_drawn_and_used(tmp_path: Path) -> None:
     assert values["rate"] == pytest.approx(1.2351, abs=1e-4)
     again = run(prepare, "gaussian-params", "--dim", 2, "-o", path)
     assert isinstance(again.exception, DataError) and "file exists" in str(again.exception)
+    for folder in (".", tmp_path):
+        refused = run(prepare, "gaussian-params", "--dim", 2, "-o", folder, "--force")
+        assert isinstance(refused.exception, DataError) and "folder" in str(refused.exception)
     done(prepare, "gaussian-params", "--dim", 3, "--loc", "zeros", "--var", "ones", "-o", path,
          "--force")  # fmt: skip
     with np.load(path) as file:
@@ -66,6 +69,7 @@ def test_points_are_printed_and_kept(tmp_path: Path) -> None:
     assert [point.slope for point in points] == [3, 30]
     again = run(analytic, "--dataset", "banana", "--lamb", 3, "-o", out)
     assert isinstance(again.exception, DataError)
+    assert again.exception.hint == "--force starts again, --out names another"
 
 
 def test_data_have_estimates_with_their_notes(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from nc_core.config import load_config, recipe_names
 from nc_core.errors import DataError, UsageError
+from nc_core.runs import RunDirectory
 from nc_rd_bounds.commands.evaluate_upper import evaluate_upper
 from nc_rd_bounds.commands.train_upper import train_upper
 from nc_rd_bounds.points import read_points
@@ -114,6 +115,45 @@ def test_a_run_becomes_points_with_their_data_and_seed(tmp_path: Path) -> None:
     assert {(p.dataset, p.seed, p.n, p.slope) for p in points} == {("banana:test", 3, 64, 7.0)}
     table = evaluate(out, "--batches", 4).stdout
     assert "lambda 7, data banana:test" in table
+
+
+def test_an_existing_folder_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    train("--recipe", "upper-banana-small", "--out", out, *SHORT)
+    monkeypatch.setattr("nc_rd_bounds.upper.evaluate.evaluate", pytest.fail)
+    other = tmp_path / "other"
+    with RunDirectory.create(other, {}) as run:
+        run.log({"step": 1})
+    with pytest.raises(DataError, match="run directory exists") as error:
+        evaluate(out, "--out", other)
+    assert error.value.hint == "--force starts again, --out names another"
+    new = tmp_path / "new"
+    with pytest.raises(UsageError, match="its posterior is gaussian"):
+        evaluate(out, "--rounded", "--out", new)
+    with pytest.raises(DataError, match="vectors of 4 numbers"):
+        evaluate(out, "--dataset", "banana?dim=4", "--out", new)
+    assert not new.exists()
+
+
+def test_the_runs_own_folder_keeps_its_model(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train("--recipe", "upper-banana-small", "--out", out, *SHORT)
+    words = ("--dataset", "banana:test", "--batches", 2, "--force", "--out", out)
+    for model in (out, out / "model.safetensors"):
+        assert evaluate(model, *words).exit_code == 0
+    assert (out / "model.safetensors").exists()
+    assert [point.dataset for point in read_points(out)] == ["banana:test"]
+
+
+def test_a_device_that_is_not_there_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="no CUDA device"):
+        train("--out", tmp_path / "run", "--device", "cuda", *SHORT)
+    assert not (tmp_path / "run").exists()
 
 
 def test_rows_of_a_file_are_held_out_and_never_trained_on(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import torch
 
 from nc_core.config import load_config
 from nc_core.errors import DataError, UsageError
-from nc_rd_bounds.upper.activations import ELEMENTWISE, at_least
+from nc_rd_bounds.activations import ELEMENTWISE, at_least
+from nc_rd_bounds.networks import glorot_uniform
 from nc_rd_bounds.upper.config import Activation, ModelConfig, UpperConfig
 from nc_rd_bounds.upper.intervals import log_logistic_interval, log_normal_interval
 from nc_rd_bounds.upper.made import made_masks
 from nc_rd_bounds.upper.model import Objective, VectorVae
-from nc_rd_bounds.upper.networks import glorot_uniform
 from nc_rd_bounds.upper.priors import FactorizedPrior, log_prior, make_prior, medians
 
 FACTORIZED = ("deep", "gmm_3", "gsm_2", "lmm_2", "lsm_1")

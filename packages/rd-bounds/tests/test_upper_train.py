@@ -14,8 +14,7 @@ from nc_core.errors import UsageError, WorkError
 from nc_core.model_file import read_model_file
 from nc_core.runs import RunDirectory
 from nc_core.training import Hardware
-from nc_rd_bounds.rows import chosen_rows
-from nc_rd_bounds.sources.vectors import Source, open_source
+from nc_rd_bounds.sources.vectors import Source, chosen_rows, open_source
 from nc_rd_bounds.upper.config import UpperConfig
 from nc_rd_bounds.upper.evaluate import Evaluation, evaluate, measurements
 from nc_rd_bounds.upper.release import load, read_config, read_model

@@ -11,6 +11,7 @@ from PIL import Image
 
 from nc_core.errors import DataError, UsageError
 from nc_rd_bounds.sources.vectors import (
+    chosen_rows,
     evaluation_pair,
     first,
     open_source,
@@ -61,6 +62,12 @@ def test_a_sample_is_of_different_rows_whatever_their_order(numbered: str) -> No
     np.testing.assert_array_equal(rows, sample(source, 30, seed=1)[:, 0])
     assert set(rows) != set(sample(source, 30, seed=2)[:, 0])
     np.testing.assert_array_equal(sample(source, 100), first(source, 100))
+
+
+def test_a_sample_is_of_the_rows_that_an_evaluation_would_choose(numbered: str) -> None:
+    source = open_source(numbered)
+    chosen = chosen_rows(source, 30, 1)
+    np.testing.assert_array_equal(sample(source, 30, seed=1), source.rows(chosen))
 
 
 def test_held_out_rows_are_disjoint_and_complete(numbered: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nc_core.training.batches import TrainingData
-    from nc_core.training.devices import Hardware
+    from nc_core.training.devices import Hardware, check_device
     from nc_core.training.loop import FitResult, fit
     from nc_core.training.randomness import drawn_alike, seeded
     from nc_core.training.settings import EmaConfig, FitConfig
@@ -25,6 +25,7 @@ __all__ = [
     "Task",
     "TrainingData",
     "UpdatingTask",
+    "check_device",
     "current_shard",
     "drawn_alike",
     "fit",
@@ -41,6 +42,7 @@ _HOMES = {
     "Task": "task",
     "TrainingData": "batches",
     "UpdatingTask": "task",
+    "check_device": "devices",
     "current_shard": "shards",
     "drawn_alike": "randomness",
     "fit": "loop",

@@ -18,7 +18,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from nc_core.errors import UsageError
 from nc_core.training.randomness import forked_generators
 
-__all__ = ["Hardware", "launched"]
+__all__ = ["Hardware", "check_device", "launched"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _LAUNCH_VARIABLES = (
@@ -46,6 +46,29 @@ class Hardware:
     strategy: str = "auto"
     threads: int | None = None
     loaders: int = 1
+
+    def check(self) -> None:
+        """Refuse what is not there, before anything is written for it; starts no process.
+
+        Raises:
+            UsageError: no such device, or not so many.
+        """
+        _fabric(self, "32-true")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine lacks.
+
+    Args:
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device is available", "--device cpu")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("no MPS device is available", "--device cpu")
 
 
 @contextmanager
@@ -90,8 +113,7 @@ def _fabric(hardware: Hardware, precision: Precision) -> Fabric:
     strategy = hardware.strategy
     if strategy == "auto" and devices * nodes > 1:
         strategy = "ddp"
-    if hardware.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device is available", "--device cpu")
+    check_device(hardware.device)
     try:
         return Fabric(
             accelerator=hardware.device,

@@ -81,7 +81,8 @@ def discretise(samples: NDArray[Any], bins: int) -> Histogram:
         bins: of each axis.
 
     Raises:
-        DataError: integers, no samples, another shape, or values that are not finite.
+        DataError: integers, no samples, another shape, values that are not finite, or a dimension
+            in which all samples are equal.
         UsageError: a grid that does not fit in memory.
     """
     if samples.dtype.kind != "f":
@@ -94,6 +95,7 @@ def discretise(samples: NDArray[Any], bins: int) -> Histogram:
     check_grid(bins, samples.shape[1])
     if not np.isfinite(samples).all():
         raise DataError("samples that are NaN or infinite", "remove these rows first")
+    _check_spread(samples)
     with np.errstate(over="ignore", invalid="ignore"):
         counts, edges = np.histogramdd(samples, bins)
     for axis, places in enumerate(edges):
@@ -104,6 +106,20 @@ def discretise(samples: NDArray[Any], bins: int) -> Histogram:
                 "use fewer bins, or subtract a constant from the data",
             )
     return Histogram(tuple(edges), counts)
+
+
+def _check_spread(samples: NDArray[Any]) -> None:
+    """Refuse samples between which no bins of any width fit."""
+    if len(samples) == 1:
+        raise DataError("one sample: a histogram needs several")
+    equal = np.flatnonzero(samples.min(axis=0) == samples.max(axis=0))
+    if len(equal) == samples.shape[1]:
+        raise DataError("all samples are equal", "nothing needs to be coded")
+    if len(equal):
+        raise DataError(
+            f"dimension {equal[0]}: all samples are {samples[0, equal[0]]:g}",
+            "leave it out of the data: it costs no rate and has no distortion",
+        )
 
 
 def bytes_of_grid(bins: int, dims: int) -> int:

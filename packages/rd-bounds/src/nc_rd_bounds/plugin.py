@@ -53,7 +53,7 @@ def nc_datasets() -> Iterable[DatasetSpec]:
 
 @hookimpl
 def nc_models() -> Iterable[ModelSpec]:
-    """The model families of the upper bound."""
+    """The model families of both bounds."""
     return _MODELS
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nc_core.errors import DataError
+from nc_core.errors import DataError, UsageError
 from nc_core.files import atomic_write, describe_os_error
 from nc_core.rates import RatePoint
 from nc_core.runs import RunDirectory
 
-__all__ = ["POINTS_SCHEMA", "read_points", "read_points_file", "write_points", "write_points_file"]
+__all__ = [
+    "POINTS_SCHEMA",
+    "points_of_one_source",
+    "read_points",
+    "read_points_file",
+    "write_points",
+    "write_points_file",
+]
 
 POINTS_SCHEMA = "nc.rate-points/1"
 
@@ -24,6 +31,8 @@ _UNSAFE = re.compile(r"[^\w.+@-]+", re.ASCII)
 _NUMBERS = frozenset(
     field.name for field in fields(RatePoint) if field.type in ("int", "int | None", "float | None")
 )
+_HELD_OUT = re.compile(r" \([\d,]+ of [\d,]+ rows\)$")
+_SPLIT = re.compile(r":(train|test|validation)$")
 _PAIRS = ("interval", "value_range")
 
 
@@ -109,3 +118,42 @@ def _point(record: Any) -> RatePoint:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def points_of_one_source(
+    points: Iterable[RatePoint], datasets: Sequence[str] = ()
+) -> list[RatePoint]:
+    """Points that may share a figure.
+
+    Args:
+        points: of any datasets; those without one belong to all.
+        datasets: names to choose, which a user says are of one source; empty: all, if they are
+            of one dataset but for its splits, seeds and held-out rows.
+
+    Raises:
+        UsageError: points of several datasets, or none of a chosen one.
+    """
+    found = list(points)
+    names = list(dict.fromkeys(_base_name(p.dataset) for p in found if p.dataset is not None))
+    chosen = {_base_name(name) for name in datasets}
+    if chosen - set(names):
+        unknown = min(chosen - set(names))
+        raise UsageError(f"no points of '{unknown}'", f"there are: {', '.join(names)}")
+    if len(names) > 1 and not chosen:
+        raise UsageError(
+            f"points of several sources: {', '.join(names)}",
+            "--dataset NAME takes those of one; repeat it for names of the same source",
+        )
+    return [p for p in found if not chosen or p.dataset is None or _base_name(p.dataset) in chosen]
+
+
+def _base_name(dataset: str) -> str:
+    """The name of a dataset without split, seed and the remark on held-out rows.
+
+    Example:
+        >>> _base_name("banana:test?dim=4&seed=1"), _base_name("npy:x.npy (10 of 100 rows)")
+        ('banana?dim=4', 'npy:x.npy')
+    """
+    head, _, options = _HELD_OUT.sub("", dataset).partition("?")
+    kept = "&".join(part for part in options.split("&") if not part.startswith("seed="))
+    return _SPLIT.sub("", head) + (f"?{kept}" if kept else "")

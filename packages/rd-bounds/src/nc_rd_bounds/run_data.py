@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nc_core.errors import DataError
+from nc_core.errors import DataError, NcError
 from nc_core.model_file import ModelFile, read_model_file
 from nc_core.models import RUN_MODEL
 from nc_rd_bounds.honesty import held_out_note, same_data_note
-from nc_rd_bounds.sources.vectors import Source, evaluation_pair, open_source
+from nc_rd_bounds.sources.vectors import (
+    Source,
+    evaluation_pair,
+    open_evaluation,
+    open_source,
+)
 from nc_rd_bounds.upper.config import UpperConfig
 
 if TYPE_CHECKING:
@@ -45,26 +50,42 @@ def evaluation_source(
     Args:
         config: of the model's run.
         dataset: None for what the run was validated on. Rows that were held out of the training
-            data are the same again; a sampler without end draws others for another seed.
+            data are the same again; a sampler without end draws others for another seed, unless
+            its name has one (``pinned_seed``).
         plugins: where names are looked up.
         seed: of samplers without end.
 
     Raises:
         NcError: data that cannot be opened.
     """
-    if dataset is not None:
-        source = open_source(dataset, plugins, seed=seed)
-        if source.length is None:  # its training stream would repeat what a model was trained on
-            return evaluation_pair(dataset, None, plugins, seed)[1], ()
-        return source, _notes(same_data_note(config.data.train, dataset))
-    training, evaluation = training_sources(config, plugins)
-    if evaluation.length is None:
-        data = config.data
-        return evaluation_pair(data.train, data.test, plugins, seed)[1], ()
-    same = same_data_note(training.name, evaluation.name)
-    if "(" in evaluation.name:
-        return evaluation, (held_out_note(evaluation.name, evaluation.length),)
-    return evaluation, _notes(same)
+    if dataset is None:
+        training, evaluation = training_sources(config, plugins)
+        if evaluation.length is None:  # other samples than those of validation
+            data = config.data
+            evaluation = evaluation_pair(data.train, data.test, plugins, seed)[1]
+        if evaluation.held_out:
+            return evaluation, (held_out_note(evaluation.name, evaluation.length or 0),)
+        return evaluation, _notes(_leak(training, evaluation))
+    source = open_evaluation(dataset, plugins, seed=seed)
+    return source, _notes(_leak(_training_source(config, plugins), source))
+
+
+def _training_source(config: UpperConfig | LowerConfig, plugins: PluginManager) -> Source | None:
+    """What a run was trained on; None where it is no longer there."""
+    data, seed = config.data, config.training.seed
+    try:
+        if data.test is not None:
+            return open_source(data.train, plugins, seed=seed)
+        return evaluation_pair(data.train, None, plugins, seed)[0]
+    except NcError:
+        return None
+
+
+def _leak(training: Source | None, evaluation: Source) -> str | None:
+    """A note where samples were both fitted and evaluated."""
+    if training is None or training.origin != evaluation.origin:
+        return None
+    return same_data_note(training.name)
 
 
 def find_model(path: Path) -> ModelFile:

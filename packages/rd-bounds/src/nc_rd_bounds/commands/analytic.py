@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,13 +65,15 @@ def analytic(
     from nc_rd_bounds.sources.vectors import open_source, sample
 
     source = open_source(dataset, options.plugins_of(context), seed=seed)
-    points = reference_points(source, lambs)
-    if not points:
-        rows = sample(source, sample_count(source.dims, samples), seed)
-        points = estimated_points(source, rows, lambs, seed)
-    if out is not None:
-        config = {"dataset": dataset, "lamb": list(lambs), "samples": samples, "seed": seed}
-        with RunDirectory.create(out, config, command="rd-bounds analytic", force=force) as run:
+    config = {"dataset": dataset, "lamb": list(lambs), "samples": samples, "seed": seed}
+    with nullcontext() if out is None else RunDirectory.create(
+        out, config, command="rd-bounds analytic", force=force, can_resume=False
+    ) as run:  # fmt: skip
+        points = reference_points(source, lambs)
+        if not points:
+            rows = sample(source, sample_count(source.dims, samples), seed)
+            points = estimated_points(source, rows, lambs, seed)
+        if run is not None:
             write_points(run, "analytic", points)
     if as_json:
         print_json([record.to_json() for record in _records(points)])

@@ -115,7 +115,9 @@ def blahut_arimoto(
 def _run_directory(out: Path, force: bool, **config: object) -> RunDirectory:
     from nc_core.runs import RunDirectory
 
-    return RunDirectory.create(out, config, command="rd-bounds blahut-arimoto", force=force)
+    return RunDirectory.create(
+        out, config, command="rd-bounds blahut-arimoto", force=force, can_resume=False
+    )
 
 
 def _trace(

@@ -43,9 +43,14 @@ __all__ = ["evaluate_lower", "measure"]
     show_default="0", help="Seed of the samples; may be repeated: all seeds make one estimate.",
 )  # fmt: skip
 @click.option(
-    "--refine", is_flag=True,
+    "--refine/--no-refine", default=None, show_default="the recipe's",
     help="Go on from the highest ends of the climbs by mean shift, which never descends, so that "
     "a climb that stopped early does not flatter the bound.",
+)  # fmt: skip
+@click.option(
+    "--temper/--no-temper", default=False, show_default=True,
+    help="Raise u to the power that is best on minibatches of the training data: the bound is as "
+    "valid, and higher where k is larger than in training.",
 )  # fmt: skip
 @click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), default="cpu",
               show_default=True, help="Where to climb; a GPU pays for images.")  # fmt: skip
@@ -60,7 +65,8 @@ def evaluate_lower(
     k: int | None,
     minibatches: int | None,
     seeds: tuple[int, ...],
-    refine: bool,
+    refine: bool | None,
+    temper: bool,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -68,13 +74,14 @@ def evaluate_lower(
     """Lower bounds of trained networks, in nats per vector, with confidence intervals.
 
     Every code has rate >= intercept - lambda * distortion. Each RUN's results hold the lines of all
-    its lambdas, and the samples that they rest on as .npz files.
+    its lambdas, and the samples that they rest on as .npz files. Several runs are measured one by
+    one, not taken together: only the seeds of one run make one estimate.
     """
     from nc_rd_bounds.lower.results import Request
 
     request = Request(
         dataset=dataset, k=k, minibatches=minibatches, seeds=tuple(dict.fromkeys(seeds)),
-        refine=refine, device=device, threads=threads,
+        refine=refine, temper=temper, device=device, threads=threads,
     )  # fmt: skip
     measure(runs, request, options.plugins_of(context), as_json=as_json)
 
@@ -83,7 +90,7 @@ def measure(
     runs: Sequence[Path], request: Request, plugins: PluginManager, *, as_json: bool
 ) -> None:
     """Evaluate runs, and print their lines."""
-    from nc_core.command_line.console import print_json, print_table, warn
+    from nc_core.command_line.console import note, print_json, print_table
     from nc_core.command_line.progress import progress
     from nc_rd_bounds.lower.results import evaluate_run, measurements, plan
 
@@ -108,5 +115,5 @@ def measure(
             ),
         )  # fmt: skip
         click.echo(f"nats per vector, data {lines[0].point.dataset}")
-    for note in dict.fromkeys(note for line in lines for note in line.warnings):
-        warn(note)
+    for text in dict.fromkeys(text for line in lines for text in line.warnings):
+        note(text)

@@ -30,7 +30,7 @@ _LEAST_VECTORS = 100_000
 @click.argument("model", metavar="RUN", type=options.FilePath())
 @click.option(
     "--dataset", metavar="NAME", show_default="the run's own evaluation data",
-    help="Vectors to evaluate on.",
+    help="Vectors to evaluate on; a sampler without a split is its split 'test'.",
 )  # fmt: skip
 @click.option(
     "--batches", type=click.IntRange(min=1), metavar="N",
@@ -95,7 +95,7 @@ def measure(
     from nc_core.command_line.console import note, print_json, print_table
     from nc_rd_bounds.points import write_points
     from nc_rd_bounds.run_data import evaluation_source, find_model
-    from nc_rd_bounds.upper.evaluate import evaluate, measurements
+    from nc_rd_bounds.upper.evaluate import check_rounding, evaluate, measurements
     from nc_rd_bounds.upper.release import read_config
 
     file = find_model(model)
@@ -104,17 +104,20 @@ def measure(
     source, notes = evaluation_source(config, dataset, plugins, seed)
     size = config.training.batch_size
     count = batches * size if batches else max(_BATCHES * size, _LEAST_VECTORS)
-    points = evaluate(
-        file,
-        source,
-        count,
-        seed=seed,
-        notes=notes,
-        rounded=quantised if rounded is None else rounded,
-        as_file=quantised if as_file is None else as_file,
-    )
+    config.model.resolved(source.dims, source.name)  # before anything is written
+    if rounded or as_file:
+        check_rounding(file)
     settings = {"model": file.id, "dataset": source.name, "vectors": count, "seed": seed}
     with _run_directory(model, out, settings, force=force) as run:
+        points = evaluate(
+            file,
+            source,
+            count,
+            seed=seed,
+            notes=notes,
+            rounded=quantised if rounded is None else rounded,
+            as_file=quantised if as_file is None else as_file,
+        )
         if run is not None:
             write_points(run, "upper" if dataset is None else f"upper-{dataset}", points)
     if as_json:
@@ -142,6 +145,9 @@ def _run_directory(
     """Where points go: a new run directory, that of the model, or none for a file alone."""
     from nc_core.runs import RunDirectory
 
-    if out is not None:
-        return RunDirectory.create(out, settings, command="rd-bounds evaluate-upper", force=force)
-    return RunDirectory.open(model) if model.is_dir() else nullcontext()
+    own = model if model.is_dir() else model.parent
+    if out is not None and out.resolve() != own.resolve():
+        return RunDirectory.create(
+            out, settings, command="rd-bounds evaluate-upper", force=force, can_resume=False
+        )
+    return nullcontext() if out is None and model.is_file() else RunDirectory.open(own)

@@ -18,6 +18,9 @@ __all__ = ["plot"]
     )
 )
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=options.FilePath())
+@click.option("--dataset", "datasets", metavar="NAME", multiple=True, show_default="all",
+              help="Only points of this dataset; needed where there are several sources. May be "
+                   "repeated.")  # fmt: skip
 @units()
 @click.option("--title", metavar="TEXT", show_default="the dataset", help="Title of the figure.")
 @options.out("FILE.svg|png|pdf", "Figure to write; its data go beside it as CSV.", required=True)
@@ -25,6 +28,7 @@ __all__ = ["plot"]
 @options.json_output()
 def plot(
     folders: tuple[Path, ...],
+    datasets: tuple[str, ...],
     unit: str,
     per: str,
     measure: str,
@@ -36,16 +40,19 @@ def plot(
 ) -> None:
     """Draw the points of sandwiches and of run directories, and print them.
 
-    DIR is what 'sandwich', 'train-upper', 'train-lower', 'blahut-arimoto' or 'analytic' wrote.
+    DIR is what 'sandwich', 'train-upper', 'train-lower', 'blahut-arimoto' or 'analytic' wrote, all
+    of one source.
     """
     from nc_core.errors import DataError
     from nc_core.files import check_target
     from nc_rd_bounds.commands.shown import chosen_units, show
+    from nc_rd_bounds.points import points_of_one_source
     from nc_rd_bounds.sandwich import collect_points, sorted_points
 
     for path in (out, out.with_suffix(".csv")):
         check_target(path, force=force)
-    points = sorted_points(point for folder in folders for point in collect_points(folder))
-    if not points:
+    found = [point for folder in folders for point in collect_points(folder)]
+    if not found:
         raise DataError(f"{folders[0]}: no points", "evaluate a bound first")
+    points = sorted_points(points_of_one_source(found, datasets))
     show(points, out, units=chosen_units(unit, per, measure, peak), title=title, as_json=as_json)

@@ -79,6 +79,7 @@ def train_lower(
     """
     import json
 
+    from nc_core.command_line.console import note
     from nc_core.command_line.progress import reported_progress
     from nc_core.config import load_config
     from nc_core.rates import Measurement
@@ -87,7 +88,7 @@ def train_lower(
     from nc_rd_bounds.commands.evaluate_lower import measure
     from nc_rd_bounds.lower.config import LowerConfig
     from nc_rd_bounds.lower.results import Request
-    from nc_rd_bounds.lower.train import latest_estimate, train
+    from nc_rd_bounds.lower.train import check, fitted, latest_estimate, train
     from nc_rd_bounds.run_data import training_sources
 
     given: list[str] = []
@@ -103,6 +104,14 @@ def train_lower(
     config = load_config(LowerConfig, recipe, package="nc_rd_bounds", settings=[*given, *settings])
     plugins = options.plugins_of(context)
     source, _ = training_sources(config, plugins)
+    asked, config = config.training.batch_size, fitted(config, source)
+    if config.training.batch_size != asked:
+        note(
+            f"{source.name}: {source.length:,} samples are fewer than {config.minibatches} "
+            f"minibatches of {asked:,}; training with k = {config.training.batch_size:,}"
+        )
+    hardware = Hardware(device=device, devices=devices, threads=threads)
+    check(config, source, hardware)
     slope = f"-lamb={config.lamb:g}" if config.anneal is None else ""
     path = out or Path("runs", f"{Path(recipe).stem}{slope}")
     with RunDirectory.create(
@@ -114,12 +123,17 @@ def train_lower(
         resume=resume,
         may_differ=_MAY_DIFFER,
     ) as run:
-        hardware = Hardware(device=device, devices=devices, threads=threads)
         with reported_progress("training", "steps") as tell:
             result = train(config, run, source, hardware=hardware, loggers=loggers, progress=tell)
         estimate = latest_estimate(run)
     if evaluate:
-        measure([path], Request(threads=threads), plugins, as_json=as_json)
+        # Of a sampler without end, other samples than those of training.
+        request = Request(
+            seeds=(config.training.seed + 1,),
+            temper=config.evaluation.temper,
+            threads=threads,
+        )
+        measure([path], request, plugins, as_json=as_json)
     elif as_json:
         from nc_core.command_line.console import print_json
 

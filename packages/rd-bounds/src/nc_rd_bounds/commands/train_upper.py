@@ -34,7 +34,7 @@ _MAY_DIFFER = ("training.log_every", "training.keep_checkpoints")
 )  # fmt: skip
 @click.option(
     "--evaluate-on", metavar="NAME", show_default="what --dataset says",
-    help="Vectors to evaluate on.",
+    help="Vectors to evaluate on; a sampler without a split is its split 'test'.",
 )  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", show_default="the recipe's",
@@ -94,27 +94,30 @@ def train_upper(
     training, evaluation = training_sources(config, plugins)
     config.model.resolved(training.dims, training.name)
     steps = last_step(config, training)
+    hardware = Hardware(device=device, devices=devices, threads=threads)
+    hardware.check()
     path = out or Path("runs", f"{Path(recipe).stem}-lamb={config.lamb:g}")
-    with RunDirectory.create(
-        path,
-        config.to_json(),
-        command="rd-bounds train-upper",
-        recipe=recipe,
-        force=force,
-        resume=resume,
-        may_differ=_MAY_DIFFER,
-    ) as run:
-        hardware = Hardware(device=device, devices=devices, threads=threads)
-        with progress("training", steps, "steps") as advance:
-            result = train(
-                config,
-                run,
-                training,
-                evaluation,
-                hardware=hardware,
-                loggers=loggers,
-                progress=cumulative(advance),
-            )
+    with (
+        RunDirectory.create(
+            path,
+            config.to_json(),
+            command="rd-bounds train-upper",
+            recipe=recipe,
+            force=force,
+            resume=resume,
+            may_differ=_MAY_DIFFER,
+        ) as run,
+        progress("training", steps, "steps") as advance,
+    ):
+        result = train(
+            config,
+            run,
+            training,
+            evaluation,
+            hardware=hardware,
+            loggers=loggers,
+            progress=cumulative(advance),
+        )
     if evaluate:
         # Of a sampler without end, other samples than those of validation.
         measure(path, plugins, seed=config.training.seed + 1, as_json=as_json)

@@ -1,10 +1,11 @@
 """The inner maximisation ``C_k``: hill climbs on the objective, all starts of a minibatch together.
 
 Each start has its own Adam (epsilon outside of the bias correction) and stops when two successive
-values differ by less than a tolerance. What a climb returns is the last value it computed. The
-gradient needs no network: it points to the mean of the samples, weighted by their shares in the
-objective. Vectors on the CPU climb in a compiled kernel; images, and whatever is on a GPU, as
-masked batches of bounded size, which starts that have stopped leave.
+values differ by less than a tolerance. What a climb returns is the last value it computed, or its
+start where that is higher: too large a step may lead down. The gradient needs no network: it points
+to the mean of the samples, weighted by their shares in the objective. Vectors on the CPU climb in a
+compiled kernel; images, and whatever is on a GPU, as masked batches of bounded size, which starts
+that have stopped leave.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class Search:
         """The same from all samples."""
         return replace(self, start="exhaustive")
 
+    def scaled(self, unit: float) -> Search:
+        """The same in data of so large a unit."""
+        return replace(self, lr=self.lr * unit)
+
 
 @dataclass(frozen=True, eq=False)
 class Climbs:
@@ -68,11 +73,19 @@ class Climbs:
         y: their ends, (S, n).
         values: the objective there, (S,), in nats; where the steps ran out, one step before.
         steps: at which each stopped, int64, (S,); -1 where the steps ran out.
+        heights: the objective at their starts, (S,), in nats.
     """
 
     y: Tensor
     values: Tensor
     steps: Tensor
+    heights: Tensor
+
+    def at_least(self, starts: Tensor) -> Climbs:
+        """The same, with the start (S, n) in place of an end that is lower."""
+        fell = self.heights > self.values
+        y = torch.where(fell[:, None], starts, self.y)
+        return replace(self, y=y, values=torch.where(fell, self.heights, self.values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +122,15 @@ def maximise(x: Tensor, log_u: Tensor, lamb: float, search: Search) -> Maximum:
             "lower the learning rate, or look for extreme samples",
         )
     if search.start == "exhaustive" and search.steps > 0:
-        climbs = climb(x, x, log_u, lamb, search)
+        climbs = climb(x, x, log_u, lamb, search).at_least(x)
     else:
         heights = _heights(x, log_u, lamb, search)
         count = min(search.topn, len(x)) if search.start == "quick" else len(x)
         best = torch.argsort(heights, stable=True)[-count:]
         if search.steps > 0:
-            climbs = climb(x[best], x, log_u, lamb, search)
+            climbs = climb(x[best], x, log_u, lamb, search).at_least(x[best])
         else:
-            climbs = Climbs(x[best], heights[best], torch.zeros_like(best))
+            climbs = Climbs(x[best], heights[best], torch.zeros_like(best), heights[best])
     if search.refine:
         climbs = refined(climbs, x, log_u, lamb)
     highest = int(climbs.values.argmax())
@@ -155,6 +168,7 @@ def climb(starts: Tensor, x: Tensor, log_u: Tensor, lamb: float, search: Search)
         torch.cat([part.y for part in parts]),
         torch.cat([part.values for part in parts]),
         torch.cat([part.steps for part in parts]),
+        torch.cat([part.heights for part in parts]),
     )
 
 
@@ -165,9 +179,10 @@ def _climb_compiled(
     from nc_rd_bounds.lower.climb_kernel import climb_all
 
     columns, fixed = x.T.contiguous().numpy(), (-log_u).contiguous().numpy()
-    ends, values = torch.empty_like(starts), starts.new_empty(len(starts))
+    ends = torch.empty_like(starts)
+    values, heights = starts.new_empty(len(starts)), starts.new_empty(len(starts))
     stops = torch.empty(len(starts), dtype=torch.int64)
-    rows = [tensor.numpy() for tensor in (starts.contiguous(), ends, values, stops)]
+    rows = [tensor.numpy() for tensor in (starts.contiguous(), ends, values, heights, stops)]
 
     def climb_part(part: slice) -> None:
         first, *results = (array[part] for array in rows)
@@ -177,7 +192,7 @@ def _climb_compiled(
     size = -(-len(starts) // threads)
     parts = [slice(begin, begin + size) for begin in range(0, len(starts), size)]
     deque(in_order(climb_part, parts, threads), maxlen=0)
-    return Climbs(ends, values, stops)
+    return Climbs(ends, values, stops, heights)
 
 
 def _climb_batch(starts: Tensor, x: Tensor, log_u: Tensor, lamb: float, search: Search) -> Climbs:
@@ -198,6 +213,7 @@ def _climb_batch(starts: Tensor, x: Tensor, log_u: Tensor, lamb: float, search: 
     previous = starts.new_full((len(starts),), math.inf)
     rows = torch.arange(len(starts), device=x.device)
     ends, values = starts.clone(), torch.full_like(previous, -math.inf)
+    heights = values
     stops = torch.full_like(rows, -1)
     climbing = torch.ones_like(rows, dtype=torch.bool)
     for step in range(search.steps):
@@ -209,6 +225,8 @@ def _climb_batch(starts: Tensor, x: Tensor, log_u: Tensor, lamb: float, search: 
         height = (total.log() + top).squeeze(1)
         height = height - rate * (offset * (origin + 0.5 * offset)).sum(dim=1)
         values[rows] = torch.where(climbing, height, values[rows])
+        if step == 0:
+            heights = height.clone()
         stopping = climbing & ((previous - height).abs() < search.tol)
         if bool(stopping.any()):
             ended = rows[stopping]
@@ -231,7 +249,8 @@ def _climb_batch(starts: Tensor, x: Tensor, log_u: Tensor, lamb: float, search: 
     else:
         late = rows[climbing]
         ends[late] = starts[late] + offset[climbing]
-    return Climbs(ends, values - math.log(len(x)), stops)
+    log_k = math.log(len(x))
+    return Climbs(ends, values - log_k, stops, heights - log_k)
 
 
 def refined(climbs: Climbs, x: Tensor, log_u: Tensor, lamb: float) -> Climbs:
@@ -251,4 +270,4 @@ def refined(climbs: Climbs, x: Tensor, log_u: Tensor, lamb: float) -> Climbs:
         before = heights
         y = torch.softmax(logits, dim=1) @ centres
     values = (heights - math.log(len(x))).to(x.dtype)
-    return Climbs(y.to(x.dtype), values, climbs.steps[best])
+    return Climbs(y.to(x.dtype), values, climbs.steps[best], climbs.heights[best])

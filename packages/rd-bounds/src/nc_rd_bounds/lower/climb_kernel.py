@@ -90,7 +90,7 @@ def _pull(column: Floats, at: np.float32, weights: Floats) -> np.float32:
 @kernel(
     void(
         float32[:, ::1], float32[:, ::1], float32[::1], float64, int64, float64, float64,
-        float32[:, ::1], float32[::1], int64[::1],
+        float32[:, ::1], float32[::1], float32[::1], int64[::1],
     )
 )  # fmt: skip
 def climb_all(
@@ -103,6 +103,7 @@ def climb_all(
     tol: float,
     ends: Floats,
     values: Floats,
+    heights: Floats,
     stops: NDArray[np.int64],
 ) -> None:
     """Climb from every start.
@@ -117,6 +118,7 @@ def climb_all(
         tol: a climb ends where two successive values differ by less.
         ends: where they ended, (S, n); written.
         values: the objective there, (S,); written.
+        heights: the objective at the starts, (S,); written.
         stops: at which step each stopped, or -1; written.
     """
     n, k = columns.shape
@@ -139,6 +141,8 @@ def climb_all(
             top = _exponents(columns, y, fixed, rate, logits)
             total = _exponentials(logits, top, bits, weights)
             value = np.float32(np.log(total)) + top - log_k
+            if step == 0:
+                heights[start] = value
             if abs(previous - value) < tolerance:
                 stops[start] = step
                 break

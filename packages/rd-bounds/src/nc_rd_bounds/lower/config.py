@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from nc_core.config import Config
 from nc_core.training.settings import FitConfig
-from nc_rd_bounds.upper.config import DataConfig, MadeActivation, Width
+from nc_rd_bounds.config import DataConfig, ElementwiseActivation, Width
 
 __all__ = ["AnnealConfig", "ClimbConfig", "EvaluationConfig", "LowerConfig", "NetworkConfig"]
 
@@ -29,7 +29,7 @@ class NetworkConfig(Config):
     kind: Literal["mlp", "cnn"] = "mlp"
     units: tuple[Width, ...] = (200, 200, 200)
     kernels: tuple[Annotated[int, Field(ge=1, le=99)], ...] = ()
-    activation: MadeActivation = "selu"
+    activation: ElementwiseActivation = "selu"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -47,7 +47,8 @@ class ClimbConfig(Config):
         start: from the best samples (``quick``) or from all (``exhaustive``).
         topn: how many, if quick.
         steps: most steps of a climb.
-        lr: step size of Adam, in units of the data.
+        lr: step size of Adam, in units of the data; of their mean deviation if they are
+            standardised.
         tol: where a climb ends, in nats.
         chunk: climbs at once; None for what suits the memory.
     """
@@ -84,10 +85,15 @@ class EvaluationConfig(Config):
     Attributes:
         k: samples of a minibatch; None: as in training. The more, the tighter the bound.
         minibatches: M, samples of xi per seed; twice as many minibatches are drawn.
+        refine: go on from the highest ends of climbs by mean shift.
+        temper: raise u to the power that is best on training data; see
+            :mod:`nc_rd_bounds.lower.temper`.
     """
 
     k: int | None = Field(default=None, ge=1)
     minibatches: int = Field(default=15, ge=1)
+    refine: bool = False
+    temper: bool = False
 
 
 class LowerConfig(Config):
@@ -98,6 +104,8 @@ class LowerConfig(Config):
         lamb: lambda, in nats per vector and unit of mean squared error.
         anneal: how lambda grows instead; None: it does not.
         network: its shape.
+        standardise: the network sees vectors less their mean, over their deviation, per dimension,
+            and climbs step in units of the mean deviation; for data of any scale.
         climb: the inner maximisation.
         minibatches: M, of ``training.batch_size`` samples each, in one step.
         learning_rate: of Adam at the start.
@@ -113,6 +121,7 @@ class LowerConfig(Config):
     lamb: Positive = 1.0
     anneal: AnnealConfig | None = None
     network: NetworkConfig = NetworkConfig()
+    standardise: bool = False
     climb: ClimbConfig = ClimbConfig()
     minibatches: int = Field(default=2, ge=1)
     learning_rate: Positive = 1e-4
@@ -131,3 +140,9 @@ class LowerConfig(Config):
         checkpoint_every=500,
         keep_checkpoints=2,
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.standardise and self.network.kind != "mlp":
+            raise ValueError("only vectors are standardised: set standardise=false for a CNN")
+        return self

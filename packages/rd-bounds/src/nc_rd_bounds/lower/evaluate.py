@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 METHOD = "csiszar-dual"
+_NEAR = 0.9  # of ln k
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +55,14 @@ class Samples:
         k: samples of each minibatch.
         log_u_means: mean of log u over each minibatch, float64, (2 M,).
         log_maxima: ``log C_k`` of each, float64, (2 M,).
+        power: that u was raised to.
     """
 
     lamb: float
     k: int
     log_u_means: NDArray[np.float64]
     log_maxima: NDArray[np.float64]
+    power: float = 1.0
 
     @property
     def half(self) -> int:
@@ -82,11 +86,12 @@ class Samples:
         return float(self.xi.mean())
 
     def save(self, path: Path) -> None:
-        """Write the five arrays of the original's files, as a ``.npz``.
+        """Write the five arrays of the original's files, as a ``.npz``; ``power`` if it is not 1.
 
         Raises:
             DataError: it cannot be written.
         """
+        power: dict[str, Any] = {} if self.power == 1 else {"power": np.float64(self.power)}
         with atomic_write(path) as file:
             np.savez(
                 file,
@@ -95,6 +100,7 @@ class Samples:
                 xi_samples=self.xi,
                 log_alpha=np.float64(self.log_alpha),
                 R_=np.float64(self.intercept),
+                **power,
             )
 
 
@@ -125,6 +131,7 @@ def evaluate(
     minibatches: int,
     seed: int = 0,
     search: Search | None = None,
+    power: float = 1.0,
     device: str = "cpu",
     tell: Callable[[float], object] | None = None,
 ) -> Samples:
@@ -136,7 +143,9 @@ def evaluate(
         k: samples of a minibatch.
         minibatches: M.
         seed: of the order of a finite source.
-        search: how to climb; always from every sample.
+        search: how to climb; always from every sample. Its step is in units of the data's
+            deviation if the network standardises them.
+        power: to raise u to, chosen without the samples of this evaluation.
         device: of torch.
         tell: called with 1 after each minibatch.
 
@@ -146,19 +155,19 @@ def evaluate(
         WorkError: values that are not finite.
     """
     _check_fits(model, source, k)
-    search = (search or Search()).exhaustive()
+    search = (search or Search()).exhaustive().scaled(model.unit)
     network = model.network.to(device)
     indices = independent_indices(source.length, 2 * minibatches * k, seed)
     means, maxima = [], []
     for batch in indices.reshape(2 * minibatches, k):
         x = flat_rows(source, batch).to(device)
         with torch.no_grad():
-            log_u = network(x)
+            log_u = power * network(x)
         maxima.append(maximise(x, log_u, model.lamb, search).value)
         means.append(float(log_u.double().mean()))
         if tell is not None:
             tell(1)
-    samples = Samples(model.lamb, k, np.array(means), np.array(maxima))
+    samples = Samples(model.lamb, k, np.array(means), np.array(maxima), power)
     if not np.isfinite(samples.xi).all():
         raise WorkError(
             f"{model.file.name}: its bound is not finite: training diverged",
@@ -173,15 +182,16 @@ def pooled(samples: Sequence[Samples]) -> Samples:
     The first half of all minibatches together decides alpha.
 
     Raises:
-        ValueError: of several lambdas or sizes of minibatches.
+        ValueError: of several lambdas, sizes of minibatches or powers of u.
     """
-    if len({(one.lamb, one.k) for one in samples}) != 1:
-        raise ValueError("samples of one lambda and one size of minibatch belong together")
+    if len({(one.lamb, one.k, one.power) for one in samples}) != 1:
+        raise ValueError("samples of one lambda, one size of minibatch and one u belong together")
     return Samples(
         samples[0].lamb,
         samples[0].k,
         np.concatenate([one.log_u_means for one in samples]),
         np.concatenate([one.log_maxima for one in samples]),
+        samples[0].power,
     )
 
 
@@ -241,9 +251,10 @@ def lower_line(
 
 
 def file_name(samples: Samples, seed: int) -> str:
-    """Name of the arrays' file, as the original has it."""
+    """Name of the arrays' file, as the original has it; a power of u that is not 1 is told."""
+    power = "" if samples.power == 1 else f"-power={samples.power:.3f}"
     return (
-        f"rd-seed={seed}-k={samples.k}-M={samples.half}-lamb={samples.lamb:.5g}"
+        f"rd-seed={seed}-k={samples.k}-M={samples.half}-lamb={samples.lamb:.5g}{power}"
         f"-R_={samples.intercept:.3f}.npz"
     )
 
@@ -274,6 +285,13 @@ def warnings_of(samples: Samples, source: Source) -> tuple[str, ...]:
             f"{drawn:,} samples were drawn of {source.length:,}: minibatches share samples, and "
             "the interval is too narrow"
         )
+    most = math.log(samples.k)
+    if samples.intercept > max(0.0, _NEAR * most):
+        found.append(
+            f"lambda {samples.lamb:.5g}: {samples.intercept:.4g} nats is near ln({samples.k:,}) = "
+            f"{most:.4g}, the most that minibatches of {samples.k:,} can show: limited by k: "
+            "raise -k"
+        )
     limit = limit_note(samples.intercept, source.length)
     return tuple(found if limit is None else [*found, limit])
 
@@ -281,6 +299,8 @@ def warnings_of(samples: Samples, source: Source) -> tuple[str, ...]:
 def _facts(samples: Samples, interval: Interval, seeds: Sequence[int]) -> list[str]:
     """What the number rests on."""
     facts = [f"{samples.half} samples of xi, of minibatches of {samples.k:,}, exhaustive search"]
+    if samples.power != 1:
+        facts.append(f"u to the power {samples.power:.3f}, chosen on training data")
     if interval.at_least is not None:
         facts.append(
             f"one-sided {100 * interval.confidence:g} % interval: at least "

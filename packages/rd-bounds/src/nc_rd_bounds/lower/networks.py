@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nc_rd_bounds.upper.activations import ELEMENTWISE
-from nc_rd_bounds.upper.networks import Mlp
+from nc_rd_bounds.activations import ELEMENTWISE
+from nc_rd_bounds.networks import Mlp
 
-__all__ = ["ImageMultiplier", "Multiplier", "VectorMultiplier"]
+__all__ = ["ImageMultiplier", "Multiplier", "VectorMultiplier", "unit_of"]
 
 _STRIDE = 2
 
@@ -23,16 +24,40 @@ class VectorMultiplier(nn.Module):
         dims: numbers per vector.
         units: widths of the hidden layers.
         activation: after each of them.
+        standardise: subtract a mean and divide by a deviation per dimension first.
     """
 
-    def __init__(self, dims: int, units: Sequence[int], activation: str = "selu") -> None:
+    location: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        dims: int,
+        units: Sequence[int],
+        activation: str = "selu",
+        *,
+        standardise: bool = False,
+    ) -> None:
         super().__init__()
         self.mlp = Mlp(dims, units, 1, activation)
+        self.standardises = standardise
+        if standardise:
+            self.register_buffer("location", torch.zeros(dims))
+            self.register_buffer("scale", torch.ones(dims))
 
     def forward(self, x: Tensor) -> Tensor:
         """``log u``, shape (k,), of vectors (k, n)."""
+        if self.standardises:
+            x = (x - self.location) / self.scale
         output: Tensor = self.mlp(x)
         return output.squeeze(-1)
+
+    @torch.no_grad()
+    def measure(self, x: Tensor) -> None:
+        """Take mean and deviation per dimension from vectors (B, n)."""
+        self.location.copy_(x.mean(dim=0))
+        deviation = x.std(dim=0, correction=0)
+        self.scale.copy_(torch.where(deviation > 0, deviation, 1.0))
 
 
 class ImageMultiplier(nn.Module):
@@ -80,6 +105,13 @@ class ImageMultiplier(nn.Module):
 
 Multiplier = VectorMultiplier | ImageMultiplier
 """``log u`` of flat samples (k, n), as (k,)."""
+
+
+def unit_of(network: Multiplier) -> float:
+    """The unit that climbs step in: the mean deviation of data that the network standardises."""
+    if isinstance(network, VectorMultiplier) and network.standardises:
+        return float(network.scale.mean())
+    return 1.0
 
 
 def _halved(side: int) -> int:

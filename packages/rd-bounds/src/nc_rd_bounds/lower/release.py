@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 
 from nc_core.errors import DataError
-from nc_core.model_file import ModelFile, read_model_file, write_model_file
-from nc_rd_bounds.lower.networks import ImageMultiplier, Multiplier, VectorMultiplier
-from nc_rd_bounds.upper.activations import ELEMENTWISE
+from nc_core.model_file import ModelFile, write_model_file
+from nc_rd_bounds.activations import ELEMENTWISE
+from nc_rd_bounds.lower.networks import ImageMultiplier, Multiplier, VectorMultiplier, unit_of
+from nc_rd_bounds.run_data import find_model
 
 __all__ = ["FAMILY", "TrainedMultiplier", "build_network", "load", "read_multiplier", "write_model"]
 
@@ -29,12 +31,14 @@ class TrainedMultiplier:
         lamb: lambda, in nats per vector and unit of mean squared error.
         architecture: as :func:`build_network` takes it.
         file: what it was read from.
+        unit: that climbs step in, see :func:`nc_rd_bounds.lower.networks.unit_of`.
     """
 
     network: Multiplier
     lamb: float
     architecture: Mapping[str, Any]
     file: ModelFile
+    unit: float = 1.0
 
 
 def build_network(architecture: Mapping[str, Any]) -> Multiplier:
@@ -42,7 +46,7 @@ def build_network(architecture: Mapping[str, Any]) -> Multiplier:
 
     Args:
         architecture: ``units``, ``activation``, and ``dims`` of vectors, or ``image`` (height,
-            width, channels) and ``kernels`` of images.
+            width, channels) and ``kernels`` of images; ``standardise`` if vectors are to be.
 
     Raises:
         KeyError, TypeError, ValueError: it is none of these.
@@ -51,7 +55,8 @@ def build_network(architecture: Mapping[str, Any]) -> Multiplier:
     if activation not in ELEMENTWISE:
         raise ValueError(f"no activation '{activation}'")
     if "dims" in architecture:
-        return VectorMultiplier(architecture["dims"], units, activation)
+        standardise = bool(architecture.get("standardise", False))
+        return VectorMultiplier(architecture["dims"], units, activation, standardise=standardise)
     height, width, channels = architecture["image"]
     return ImageMultiplier((height, width, channels), units, architecture["kernels"], activation)
 
@@ -102,9 +107,12 @@ def load(file: ModelFile) -> TrainedMultiplier:
         network.load_state_dict(weights, assign=True)
         if not lamb > 0:
             raise ValueError("lambda is not positive")
+        unit = unit_of(network)
+        if not 0 < unit < math.inf:
+            raise ValueError("a deviation is not positive")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
-    return TrainedMultiplier(network.eval(), lamb, architecture, file)
+    return TrainedMultiplier(network.eval(), lamb, architecture, file, unit)
 
 
 def read_multiplier(path: Path) -> TrainedMultiplier:
@@ -113,4 +121,4 @@ def read_multiplier(path: Path) -> TrainedMultiplier:
     Raises:
         DataError: missing, damaged, or of another family.
     """
-    return load(read_model_file(path / "model.safetensors" if path.is_dir() else path))
+    return load(find_model(path))

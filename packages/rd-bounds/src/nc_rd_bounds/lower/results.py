@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import torch
 from nc_core.errors import DataError, UsageError
 from nc_core.rates import Measurement, RatePoint
 from nc_core.runs import RunDirectory
+from nc_core.training import check_device
 from nc_rd_bounds.lower.climb import Search
 from nc_rd_bounds.lower.config import LowerConfig
 from nc_rd_bounds.lower.evaluate import (
@@ -26,15 +27,19 @@ from nc_rd_bounds.lower.evaluate import (
     warnings_of,
 )
 from nc_rd_bounds.lower.release import TrainedMultiplier, read_multiplier
+from nc_rd_bounds.lower.temper import best_power
 from nc_rd_bounds.lower.train import target_files
 from nc_rd_bounds.points import write_points
-from nc_rd_bounds.run_data import evaluation_source
+from nc_rd_bounds.run_data import evaluation_source, training_sources
 from nc_rd_bounds.sources.vectors import Source
 
 if TYPE_CHECKING:
     from nc_core.plugins import PluginManager
 
 __all__ = ["Line", "Plan", "Request", "evaluate_run", "measurements", "models_of", "plan"]
+
+
+_SAME_LAMBDA = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +51,9 @@ class Request:
         k: samples of a minibatch; None for what the run's configuration says.
         minibatches: samples of xi per seed; None likewise.
         seeds: of the samples; all of them make one estimate.
-        refine: go on from the ends of climbs by mean shift.
+        refine: go on from the ends of climbs by mean shift; None for what the run's configuration
+            says.
+        temper: raise u to the power that is best on the training data.
         device: of torch.
         threads: of torch on the CPU; None leaves torch's own number.
     """
@@ -55,7 +62,8 @@ class Request:
     k: int | None = None
     minibatches: int | None = None
     seeds: tuple[int, ...] = (0,)
-    refine: bool = False
+    refine: bool | None = None
+    temper: bool = False
     device: str = "cpu"
     threads: int | None = None
 
@@ -104,6 +112,7 @@ class Line:
         interval: its confidence intervals.
         k: samples of a minibatch.
         count: samples of xi.
+        power: that u was raised to; None if none was looked for.
         warnings: what a reader must know before using it.
     """
 
@@ -112,11 +121,14 @@ class Line:
     interval: Interval
     k: int
     count: int
+    power: float | None
     warnings: tuple[str, ...]
 
 
 def models_of(folder: Path) -> list[TrainedMultiplier]:
     """The networks of a run directory by lambda: those of all targets, and the last one.
+
+    A network of a target that differs by less than 1 % from the last lambda is left out.
 
     Raises:
         DataError: no run directory, or nothing trained yet.
@@ -125,8 +137,10 @@ def models_of(folder: Path) -> list[TrainedMultiplier]:
     paths = [path for path in (run.model_path, *target_files(folder)) if path.exists()]
     if not paths:
         raise DataError(f"{folder}: no model yet", "train for longer, or resume the run (--resume)")
-    found = {model.lamb: model for model in map(read_multiplier, reversed(paths))}
-    return [found[lamb] for lamb in sorted(found)]
+    models = [read_multiplier(path) for path in paths]
+    last = models[0].lamb
+    others = [model for model in models[1:] if abs(model.lamb - last) > _SAME_LAMBDA * last]
+    return sorted([models[0], *others], key=lambda model: model.lamb)
 
 
 def plan(folder: Path, request: Request) -> Plan:
@@ -136,13 +150,7 @@ def plan(folder: Path, request: Request) -> Plan:
         UsageError: a device that is not there.
         DataError: no run directory of train-lower, or nothing trained yet.
     """
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there[request.device]:
-        raise UsageError(f"no device '{request.device}' on this machine", "--device cpu")
+    check_device(request.device)
     models = models_of(folder)
     try:
         config = LowerConfig.model_validate(RunDirectory.open(folder).config)
@@ -165,37 +173,74 @@ def evaluate_run(
         NcError: data that do not fit the run.
     """
     request, config = plan.request, plan.config
-    search = Search(**config.climb.to_json() | {"start": "exhaustive"}, refine=request.refine)
+    quick = Search(**config.climb.to_json())
+    refine = config.evaluation.refine if request.refine is None else request.refine
+    search = replace(quick, start="exhaustive", refine=refine)
+    sources = _sources(request, config, plugins)
     lines = []
     with _threads(request.threads):
         for model in plan.models:
+            power: float | None = None if request.temper else 1.0
             found = []
-            for seed in request.seeds:
-                source, notes = evaluation_source(config, request.dataset, plugins, seed)
+            for seed, (source, _) in sources.items():
+                k = plan.k(source)
+                if power is None:
+                    training, _ = training_sources(config, plugins)
+                    power = best_power(model, training, k=k, search=quick, device=request.device)
                 samples = evaluate(
                     model,
                     source,
-                    k=plan.k(source),
+                    k=k,
                     minibatches=plan.count,
                     seed=seed,
                     search=search,
+                    power=power,
                     device=request.device,
                     tell=tell,
                 )
                 samples.save(plan.folder / "results" / file_name(samples, seed))
                 found.append(samples)
             together = pooled(found)
-            point = lower_line(together, source, seeds=request.seeds, notes=notes)
-            warnings = (*warnings_of(together, source), *notes)
-            interval = interval_of(together.xi)
-            lines.append(Line(plan.folder, point, interval, together.k, together.half, warnings))
+            source, notes = sources[request.seeds[0]]
+            lines.append(
+                Line(
+                    plan.folder,
+                    lower_line(together, source, seeds=request.seeds, notes=notes),
+                    interval_of(together.xi),
+                    together.k,
+                    together.half,
+                    together.power if request.temper else None,
+                    (*warnings_of(together, source), *notes),
+                )
+            )
     name = "lower" if request.dataset is None else f"lower-{request.dataset}"
     write_points(RunDirectory.open(plan.folder), name, [line.point for line in lines])
     return lines
 
 
+def _sources(
+    request: Request, config: LowerConfig, plugins: PluginManager
+) -> dict[int, tuple[Source, tuple[str, ...]]]:
+    """What to evaluate on by seed, and what a reader must know of it.
+
+    Raises:
+        UsageError: several seeds, but the same samples for all of them.
+    """
+    sources = {
+        seed: evaluation_source(config, request.dataset, plugins, seed) for seed in request.seeds
+    }
+    for source, _ in sources.values():
+        if source.pinned_seed is not None and len(sources) > 1:
+            raise UsageError(
+                f"{source.name}: the seed in its name decides the samples, which would be the same "
+                f"for {len(sources)} seeds",
+                "give one --seed and a larger -M, or data without '?seed='",
+            )
+    return sources
+
+
 def measurements(lines: Sequence[Line]) -> list[Measurement]:
-    """What ``--json`` prints: the intercept of each line, and the limits of its intervals.
+    """What ``--json`` prints: the intercept of each line, the limits of its intervals, its power.
 
     Where there are several lines, names begin with ``lamb=``.
     """
@@ -223,6 +268,8 @@ def measurements(lines: Sequence[Line]) -> list[Measurement]:
             for name, value in values.items()
             if value is not None
         ]
+        if line.power is not None:
+            found.append(Measurement(name=f"{prefix}power", value=line.power, unit="exponent"))
     return found
 
 

@@ -25,7 +25,7 @@ from nc_rd_bounds.lower.bound import MovingAlpha, clamped
 from nc_rd_bounds.lower.climb import Search, maximise
 from nc_rd_bounds.lower.config import LowerConfig
 from nc_rd_bounds.lower.data import image_of, training_data
-from nc_rd_bounds.lower.networks import Multiplier
+from nc_rd_bounds.lower.networks import Multiplier, VectorMultiplier, unit_of
 from nc_rd_bounds.lower.objective import log_objective
 from nc_rd_bounds.lower.release import build_network, read_multiplier, write_model
 from nc_rd_bounds.schedule import decayed
@@ -35,6 +35,8 @@ __all__ = [
     "LowerTask",
     "annealed",
     "architecture_of",
+    "check",
+    "fitted",
     "latest_estimate",
     "learning_rate_of",
     "target_files",
@@ -43,6 +45,7 @@ __all__ = [
 
 _TARGET_FILE = "lamb={:.5g}.safetensors"
 _LATEST_STEPS = 50
+_MEASURED_BATCHES = 20
 _ONE_PROCESS = "the lower bound trains in one process: its step is one maximum"
 
 Keep = Callable[[float, int], object]
@@ -80,7 +83,8 @@ def architecture_of(config: LowerConfig, source: Source) -> dict[str, Any]:
     network = config.network
     shape: dict[str, Any] = {"units": list(network.units), "activation": network.activation}
     if network.kind == "mlp":
-        return shape | {"dims": source.dims}
+        standardise = {"standardise": True} if config.standardise else {}
+        return shape | {"dims": source.dims} | standardise
     return shape | {"image": list(image_of(source)), "kernels": list(network.kernels)}
 
 
@@ -104,9 +108,16 @@ class LowerTask(Task):
         self._reached = 1
 
     def start(self, batches: Iterator[Tensor]) -> None:
-        """Begin the moving average with the estimate of an untrained network."""
+        """Measure what data are standardised by; begin the moving average with an estimate.
+
+        A network of an earlier run keeps the constants that it was trained with.
+        """
         if current_shard().world > 1:
             raise UsageError(_ONE_PROCESS)
+        if self._config.standardise and self._config.initial is None:
+            assert isinstance(self._network, VectorMultiplier)
+            measured = [next(batches) for _ in range(_MEASURED_BATCHES)]
+            self._network.measure(torch.cat(measured))
         with torch.no_grad():
             estimate, _ = self._estimate(next(batches), self.lamb(0))
         self._alpha = MovingAlpha(float(estimate), float(estimate))
@@ -166,11 +177,48 @@ class LowerTask(Task):
         """The estimate of ``log E[C_k]``, with the maxima held fixed, and the mean of log u."""
         log_u = self._network(batch)
         count = self._config.minibatches
+        search = self._search.scaled(unit_of(self._network))
         log_maxima = []
         for x, heights in zip(batch.chunk(count), log_u.chunk(count), strict=True):
-            best = maximise(x, heights, lamb, self._search)
+            best = maximise(x, heights, lamb, search)
             log_maxima.append(log_objective(best.y, x, heights, lamb))
         return torch.logsumexp(torch.stack(log_maxima), dim=0) - math.log(count), log_u.mean()
+
+
+def fitted(config: LowerConfig, source: Source) -> LowerConfig:
+    """The configuration with k small enough for a finite source.
+
+    Where a step would take more samples than there are, k is a power of two at which it takes at
+    most half of them.
+    """
+    k, count = config.training.batch_size, config.minibatches
+    if source.length is None or source.length >= k * count:
+        return config
+    k = 1 << max(0, (source.length // (2 * count)).bit_length() - 1)
+    training = config.training.model_copy(update={"batch_size": k})
+    return config.model_copy(update={"training": training})
+
+
+def check(config: LowerConfig, source: Source, hardware: Hardware | None = None) -> None:
+    """Refuse what cannot be trained, before anything is written.
+
+    Raises:
+        UsageError: several processes, a device that is not there, too few samples for a step, or
+            an initial model of another shape.
+        DataError: no such initial model, or samples that are no images for a CNN.
+    """
+    if hardware is not None:
+        if (hardware.devices or 1) > 1:
+            raise UsageError(_ONE_PROCESS)
+        hardware.check()
+    k, count = config.training.batch_size, config.minibatches
+    if source.length is not None and source.length < k * count:
+        raise UsageError(
+            f"{source.name}: {source.length:,} samples are fewer than {count} minibatches of {k:,}",
+            f"--set training.batch_size={max(1, source.length // count)}",
+        )
+    if config.initial is not None:
+        _initial(config, architecture_of(config, source))
 
 
 def train(
@@ -195,18 +243,11 @@ def train(
     Raises:
         NcError: as :func:`nc_core.training.fit`; an initial model that does not fit.
     """
-    if hardware is not None and (hardware.devices or 1) > 1:
-        raise UsageError(_ONE_PROCESS)
+    check(config, source, hardware)
     architecture = architecture_of(config, source)
     network = _initial(config, architecture)
     batch_size = config.training.batch_size * config.minibatches
     settings = config.training.model_copy(update={"batch_size": batch_size})
-    if source.length is not None and source.length < batch_size:
-        raise UsageError(
-            f"{source.name}: {source.length:,} samples are fewer than {config.minibatches} "
-            f"minibatches of {config.training.batch_size:,}",
-            f"--set training.batch_size={max(1, source.length // config.minibatches)}",
-        )
     per_epoch = None if source.length is None else source.length // batch_size
     try:
         last = duration_steps(settings.duration, per_epoch)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nc_core.datasets.npy_files import load_npz
 from nc_core.datasets.opening import DatasetRequest
 from nc_core.errors import DataError, UsageError
-from nc_core.files import atomic_write
+from nc_core.files import atomic_write, check_target
 from nc_rd_bounds.sources.endless import Endless
 from nc_rd_bounds.sources.truth import KnownTruth
 
@@ -70,8 +70,9 @@ def write_parameters(path: Path, parameters: GaussianParameters, *, force: bool 
     """Write ``loc``, ``var`` and ``scale`` into a ``.npz`` file.
 
     Raises:
-        DataError: it exists and ``force`` is off, or it cannot be written.
+        DataError: it exists and ``force`` is off, it is a folder, or it cannot be written.
     """
+    check_target(path, force=force)
     with atomic_write(path, force=force) as file:
         np.savez(file, loc=parameters.loc, var=parameters.var, scale=parameters.scale)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from nc_core.plugins import PluginManager
     from nc_core.protocols import Dataset
 
-__all__ = ["Source", "evaluation_pair", "first", "open_source", "sample", "split_source"]
+__all__ = [
+    "Source",
+    "chosen_rows",
+    "evaluation_pair",
+    "first",
+    "open_evaluation",
+    "open_source",
+    "sample",
+    "split_source",
+]
 
 _MOST_LOADED_BYTES = 2 << 30
 _TRAIN, _TEST = "train", "test"
@@ -42,6 +52,12 @@ class Source(Protocol):
         value_range: smallest and largest possible value; None where there are none.
         layout: order of the axes of an image; ``none`` for other data.
         truth: what is known of the distribution in closed form; None for data.
+        origin: of equal value where rows come from the same data or stream: the name with whole
+            paths and the seed, and of held-out rows that of the whole. For comparisons: results
+            have the name.
+        held_out: the rows are a part of a source, which was divided for training and evaluation.
+        pinned_seed: of a sampler without end whose name has ``?seed=``; it decides the samples,
+            and the seed of a command does not. None otherwise.
     """
 
     name: str
@@ -50,6 +66,9 @@ class Source(Protocol):
     value_range: tuple[float, float] | None
     layout: Layout
     truth: KnownTruth | None
+    origin: str
+    held_out: bool
+    pinned_seed: int | None
 
     @property
     def dims(self) -> int:
@@ -85,9 +104,26 @@ def open_source(text: str, plugins: PluginManager | None = None, *, seed: int = 
     request = make_request(text, spec)
     dataset = cast("Dataset", spec.load()(request))
     with_seed = getattr(dataset, "with_seed", None)
-    if with_seed is not None and "seed" not in request.options:
+    pinned = None
+    if with_seed is not None and "seed" in request.options:
+        pinned = seed = request.integer("seed", seed)
+    elif with_seed is not None:
         dataset = with_seed(seed)
-    return _DatasetRows(dataset, _without_folders(request))
+    origin = _origin(request, spec.name, None if with_seed is None else seed)
+    return _DatasetRows(dataset, _without_folders(request), origin, pinned)
+
+
+def open_evaluation(text: str, plugins: PluginManager | None = None, *, seed: int = 0) -> Source:
+    """Open what a user names to evaluate on: of a sampler without a split its split ``test``.
+
+    Raises:
+        UsageError, PluginError, DataError: as :func:`open_source`.
+    """
+    source = open_source(text, plugins, seed=seed)
+    pair = _split_names(text, plugins)
+    if source.length is not None or pair is None or ":" in text.partition("?")[0]:
+        return source
+    return open_source(pair[1], plugins, seed=seed)
 
 
 def split_source(source: Source, share: float = 0.1, seed: int = 0) -> tuple[Source, Source]:
@@ -122,10 +158,20 @@ def sample(source: Source, count: int, seed: int = 0) -> NDArray[np.float32]:
 
     Of a sampler without end the first rows, which are random as they are.
     """
+    return source.rows(chosen_rows(source, count, seed))
+
+
+def chosen_rows(source: Source, count: int, seed: int) -> NDArray[np.int64]:
+    """Indices of some rows: all of them, or so many that a seed chooses, in order.
+
+    Neighbours in a file are often alike, so its first rows would not do. A sampler without end
+    gives its first ones.
+    """
     if source.length is None or count >= source.length:
-        return first(source, count)
-    order = np.argsort(_words(seed, _SAMPLING, source.length), kind="stable")
-    return source.rows(order[:count])
+        return np.arange(count if source.length is None else source.length)
+    words = _words(seed, _SAMPLING, source.length)
+    chosen: NDArray[np.int64] = np.sort(np.argsort(words, kind="stable")[:count])
+    return chosen
 
 
 def evaluation_pair(
@@ -137,15 +183,17 @@ def evaluation_pair(
     """Sources for training and for evaluation, with no row in common.
 
     ``NAME`` stands for ``NAME:train`` and ``NAME:test`` where both splits can be opened. Of
-    everything else 10 % of the rows are held out, unless ``test_text`` says what to evaluate on.
+    everything else 10 % of the rows are held out, unless ``test_text`` says what to evaluate on
+    (as :func:`open_evaluation` reads it; it may then be what is trained on, as ``origin`` tells).
 
     Raises:
         UsageError, PluginError, DataError: as :func:`open_source`; a source without end and
             without a split for evaluation.
     """
     if test_text is not None:
-        return open_source(train_text, plugins, seed=seed), open_source(
-            test_text, plugins, seed=seed
+        return (
+            open_source(train_text, plugins, seed=seed),
+            open_evaluation(test_text, plugins, seed=seed),
         )
     pair = _split_names(train_text, plugins)
     if pair is not None:
@@ -176,6 +224,20 @@ def _without_folders(request: DatasetRequest) -> str:
     )
 
 
+def _origin(request: DatasetRequest, dataset: str, seed: int | None) -> str:
+    """The same for every way to write a path or a sampler's seed."""
+    place = request.split if request.path is None else str(request.path.resolve())
+    options = {key: _whole_path(value) for key, value in request.options.items()}
+    if seed is not None:
+        options["seed"] = str(seed)
+    return f"{dataset}:{place}?" + "&".join(f"{key}={options[key]}" for key in sorted(options))
+
+
+def _whole_path(value: str) -> str:
+    path = Path(value).expanduser()
+    return str(path.resolve()) if path.is_file() else value
+
+
 def _words(seed: int, purpose: int, count: int) -> NDArray[np.uint64]:
     """Random words, one per row; they are the same in every version of NumPy."""
     return np.random.Philox(key=np.array([seed, purpose], np.uint64)).random_raw(count)
@@ -200,9 +262,15 @@ class _DatasetRows:
         DataError: integers, items of several shapes, no rows.
     """
 
-    def __init__(self, dataset: Dataset, name: str) -> None:
+    held_out = False
+
+    def __init__(
+        self, dataset: Dataset, name: str, origin: str, pinned_seed: int | None = None
+    ) -> None:
         self._dataset: Any = dataset
         self.name = name
+        self.origin = origin
+        self.pinned_seed = pinned_seed
         if None in dataset.shape:
             raise DataError(
                 f"{dataset.name}: items of several shapes",
@@ -273,6 +341,9 @@ class _DatasetRows:
 class _Part:
     """Some rows of a source."""
 
+    held_out = True
+    pinned_seed: int | None = None
+
     def __init__(self, whole: Source, chosen: NDArray[np.int64]) -> None:
         self._whole = whole
         self._chosen = chosen
@@ -282,6 +353,7 @@ class _Part:
         self.value_range = whole.value_range
         self.layout: Layout = whole.layout
         self.truth = whole.truth
+        self.origin = whole.origin
 
     @property
     def dims(self) -> int:

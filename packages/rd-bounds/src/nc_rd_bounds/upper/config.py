@@ -11,19 +11,15 @@ from nc_core.config import Config
 from nc_core.errors import DataError, UsageError
 from nc_core.lookup import did_you_mean
 from nc_core.training.settings import FitConfig
+from nc_rd_bounds.config import DataConfig, ElementwiseActivation, Width
 
-__all__ = ["Activation", "DataConfig", "ModelConfig", "UpperConfig"]
+__all__ = ["Activation", "ModelConfig", "UpperConfig"]
 
 Activation = Literal[
     "none", "relu", "relu6", "leaky_relu", "softplus", "softsign", "tanh", "sigmoid", "selu",
     "elu", "silu", "gelu", "gdn", "igdn",
 ]  # fmt: skip
-MadeActivation = Literal[
-    "none", "relu", "relu6", "leaky_relu", "softplus", "softsign", "tanh", "sigmoid", "selu",
-    "elu", "silu", "gelu",
-]  # fmt: skip
 
-MOST_WIDTH = 1 << 14
 _MIXTURE = re.compile(r"[gl][ms]m_([1-9]\d{0,3})")
 _WITHOUT_INTERVALS = ("maf", "std_gaussian")
 _PRIORS = ("deep", *_WITHOUT_INTERVALS, "gmm_1", "gsm_2", "lmm_2", "lsm_2")
@@ -38,20 +34,7 @@ def _check_prior(name: str) -> str:
     return name
 
 
-Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 PriorName = Annotated[str, AfterValidator(_check_prior)]
-
-
-class DataConfig(Config):
-    """Datasets by name.
-
-    Attributes:
-        train: to train on.
-        test: to evaluate on; None: other samples of the same source, or rows held out of it.
-    """
-
-    train: str = "banana"
-    test: str | None = None
 
 
 class ModelConfig(Config):
@@ -85,7 +68,7 @@ class ModelConfig(Config):
     posterior: Literal["gaussian", "iaf", "uniform"] = "gaussian"
     prior: PriorName = "deep"
     flow_units: tuple[Width, ...] = (10, 10)
-    flow_activation: MadeActivation = "none"
+    flow_activation: ElementwiseActivation = "none"
     maf_stacks: int = Field(default=0, ge=0, le=100)
     iaf_stacks: int = Field(default=0, ge=0, le=100)
     standardise: bool = False

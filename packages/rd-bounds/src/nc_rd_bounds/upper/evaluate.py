@@ -20,15 +20,15 @@ from nc_core.model_file import ModelFile
 from nc_core.rates import Measurement, PointKind, RatePoint
 from nc_core.training import seeded
 from nc_rd_bounds.honesty import limit_note
-from nc_rd_bounds.rows import chosen_rows, flat_rows
-from nc_rd_bounds.sources.vectors import Source
+from nc_rd_bounds.rows import flat_rows
+from nc_rd_bounds.sources.vectors import Source, chosen_rows
 from nc_rd_bounds.upper.codec import NtcCodec
 from nc_rd_bounds.upper.config import UpperConfig
 from nc_rd_bounds.upper.model import Objective, Terms, VectorVae
 from nc_rd_bounds.upper.release import load, read_config, read_model
 from nc_rd_bounds.upper.tables import LatentTables
 
-__all__ = ["Evaluation", "evaluate", "measurements"]
+__all__ = ["Evaluation", "check_rounding", "evaluate", "measurements"]
 
 _CHUNK = 4096
 
@@ -180,6 +180,22 @@ def _standard_error(values: NDArray[np.float64]) -> float | None:
     return float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
+def check_rounding(file: ModelFile) -> None:
+    """Refuse to round what was not trained for it.
+
+    Raises:
+        DataError: a model of another family.
+        UsageError: a model whose posterior is not uniform.
+    """
+    posterior = read_config(file).model.posterior
+    if posterior != "uniform":
+        raise UsageError(
+            f"model '{file.name}': only latents with a uniform posterior can be rounded, and its "
+            f"posterior is {posterior}",
+            "train a recipe of nonlinear transform coding (upper-*-ntc)",
+        )
+
+
 def evaluate(
     file: ModelFile,
     source: Source,
@@ -206,13 +222,9 @@ def evaluate(
         UsageError: ``rounded`` or ``as_file`` of a model whose posterior is not uniform.
         WorkError: a byte string did not decode to what was coded.
     """
+    if rounded or as_file:
+        check_rounding(file)
     model = read_model(file)
-    if (rounded or as_file) and not model.quantised:
-        raise UsageError(
-            f"model '{file.name}': only latents with a uniform posterior can be rounded, and its "
-            f"posterior is {model.config.posterior}",
-            "train a recipe of nonlinear transform coding (upper-*-ntc)",
-        )
     evaluation = Evaluation(model, read_config(file), source, count, seed=seed, notes=notes)
     points = [evaluation.drawn()]
     if rounded:

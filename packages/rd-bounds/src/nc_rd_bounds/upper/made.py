@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nc_rd_bounds.upper.activations import ELEMENTWISE
-from nc_rd_bounds.upper.networks import Dense
+from nc_rd_bounds.activations import ELEMENTWISE
+from nc_rd_bounds.networks import Dense
 
 __all__ = ["Made", "MaskedDense", "made_masks"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nc_rd_bounds.networks import Mlp
 from nc_rd_bounds.upper.config import ModelConfig, UpperConfig
 from nc_rd_bounds.upper.made import MaskedDense
-from nc_rd_bounds.upper.networks import Mlp
 from nc_rd_bounds.upper.posteriors import make_posterior
 from nc_rd_bounds.upper.priors import log_prior, make_prior
 

@@ -28,9 +28,9 @@ from nc_core.training.meters import widest_float
 from nc_core.training.schedule import Schedule
 from nc_core.training.task import Metrics, Task
 from nc_rd_bounds.adam import Adam
-from nc_rd_bounds.rows import chosen_rows, flat_rows
+from nc_rd_bounds.rows import flat_rows
 from nc_rd_bounds.schedule import decayed
-from nc_rd_bounds.sources.vectors import Source
+from nc_rd_bounds.sources.vectors import Source, chosen_rows
 from nc_rd_bounds.upper.config import UpperConfig
 from nc_rd_bounds.upper.model import Objective, VectorVae
 from nc_rd_bounds.upper.release import write_model

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nc_rd_bounds.upper.activations import ELEMENTWISE, Gdn
+from nc_rd_bounds.activations import ELEMENTWISE, Gdn
 
 __all__ = ["Dense", "Mlp", "glorot_uniform"]
 
