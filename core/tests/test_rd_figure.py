@@ -58,7 +58,8 @@ def test_everything_is_named_and_has_units() -> None:
     assert legend(figure) == [
         "between the bounds", "convex hull of the upper bounds", "lower bound: dual",
         "95 % confidence, each line", "envelope of the lower bounds", "analytic: water-filling",
-        "estimate: blahut-arimoto", "upper bound: beta-vae (± 2 s.e.)", "upper bound: ntc", "codec: codec",
+        "estimate: blahut-arimoto", "upper bound: beta-vae (± 2 s.e.)", "upper bound: ntc",
+        "codec: codec",
     ]  # fmt: skip
     assert [text.get_text() for text in axes.texts] == ["codec"]
 
