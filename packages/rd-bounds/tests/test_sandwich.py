@@ -22,8 +22,9 @@ from nc_rd_bounds.sandwich import (
     plan_points,
     read_codec_points,
     recipe_for,
+    reference_of,
 )
-from nc_rd_bounds.sources.vectors import open_source
+from nc_rd_bounds.sources.vectors import evaluation_pair, open_source
 
 TINY = (
     "training.duration=20", "training.batch_size=64", "training.evaluate_every=20",
@@ -34,7 +35,7 @@ TINY = (
 def plan(
     *methods: sandwich.Method, dataset: str = "banana", lambs: tuple[float, ...] = (3.0,)
 ) -> Plan:
-    return Plan(dataset=dataset, evaluate_on=None, lambs=lambs, methods=methods)
+    return Plan(dataset=dataset, evaluate_on=None, reference=dataset, lambs=lambs, methods=methods)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,16 @@ def test_every_point_is_a_command_of_its_own() -> None:
         "lower,lamb=1", "lower,lamb=3",
     ]  # fmt: skip
     assert all(point.command[:2] == ("run", "rd-bounds") for point in points)
+
+
+def test_histograms_are_of_the_data_that_bounds_are_evaluated_on(tmp_path: Path) -> None:
+    _, drawn = evaluation_pair("banana?dim=4")
+    assert reference_of("banana?dim=4", None, drawn) == "banana:test?dim=4"
+    assert reference_of("banana:train?matrix=a/b.npy", None, drawn) == "banana:test?matrix=a/b.npy"
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(50, 2)))
+    _, held_out = evaluation_pair(f"npy:{tmp_path / 'x.npy'}")
+    assert reference_of("npy:x.npy", None, held_out) == "npy:x.npy"
+    assert reference_of("npy:x.npy", "npy:y.npy", held_out) == "npy:y.npy"
 
 
 def test_samples_that_are_all_equal_need_no_sandwich(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ __all__ = [
     "plan_points",
     "read_codec_points",
     "recipe_for",
+    "reference_of",
     "save_codec_points",
     "sorted_points",
 ]
@@ -71,6 +72,7 @@ class Plan:
         dataset: source of the bounds.
         evaluate_on: data that bounds are evaluated on; None: apart from the training data, as
             :func:`nc_rd_bounds.sources.vectors.evaluation_pair` divides them.
+        reference: data of closed forms, estimates and histograms.
         lambs: slopes, in nats per vector and unit of mean squared error.
         methods: which bounds.
         size: ``small`` recipes, of a minute or two a point, or those of the ``paper``.
@@ -80,6 +82,7 @@ class Plan:
 
     dataset: str
     evaluate_on: str | None
+    reference: str
     lambs: tuple[float, ...]
     methods: tuple[Method, ...]
     size: Literal["small", "paper"] = "small"
@@ -91,6 +94,7 @@ class Plan:
         return {
             "dataset": self.dataset,
             "evaluate_on": self.evaluate_on,
+            "reference": self.reference,
             "size": self.size,
             "seed": self.seed,
             "settings": list(self.settings),
@@ -126,13 +130,28 @@ def applicable(methods: Iterable[str], source: Source) -> tuple[Method, ...]:
     return tuple(name for name in METHODS if name in wanted and name not in refused)
 
 
+def reference_of(dataset: str, evaluate_on: str | None, evaluation: Source) -> str:
+    """What closed forms and histograms are of: the data that bounds are evaluated on.
+
+    Where these are rows held out of a file, all its rows take their place, which are more.
+    """
+    if evaluate_on is not None:
+        return evaluate_on
+    if evaluation.held_out:
+        return dataset
+    # Names of sources leave out the folders of files in options: the text is what can be opened.
+    name, question, text = dataset.partition("?")
+    split = evaluation.name.partition("?")[0].partition(":")[2]
+    return f"{name.partition(':')[0]}:{split}{question}{text}"
+
+
 def plan_points(plan: Plan, source: Source) -> list[Point]:
     """The points of a sweep: each method at each slope, and a curve of closed forms."""
     points = []
     for method in plan.methods:
         if method == "analytic":
             slopes = [word for lamb in _curve_slopes(source) for word in ("--lamb", lamb)]
-            command = ["analytic", *_data(plan), *slopes, "-o", RUN, "--force"]
+            command = ["analytic", *_reference(plan), *slopes, "-o", RUN, "--force"]
             points.append(command_point("analytic,curve", {"method": method}, command))
         for lamb in dict.fromkeys(map(_text, plan.lambs)):
             values = {"method": method, "lamb": float(lamb)}
@@ -246,17 +265,17 @@ def save_codec_points(folder: Path, points: Sequence[RatePoint]) -> None:
     write_points_file(folder / _CODECS, points)
 
 
-def _data(plan: Plan) -> list[str]:
-    return ["--dataset", plan.dataset, "--seed", str(plan.seed)]
+def _reference(plan: Plan) -> list[str]:
+    return ["--dataset", plan.reference, "--seed", str(plan.seed)]
 
 
 def _command(plan: Plan, method: Method, lamb: str, source: Source) -> list[str]:
-    common = [*_data(plan), "--lamb", lamb]
+    at = ["--lamb", lamb, "-o", RUN]
     if method == "analytic":
-        return ["analytic", *common, "-o", RUN, "--force"]
+        return ["analytic", *_reference(plan), *at, "--force"]
     if method == "blahut-arimoto":
         bins = ["--bins", str(_BINS[source.dims])]
-        return ["blahut-arimoto", *common, *bins, "-o", RUN, "--force"]
+        return ["blahut-arimoto", *_reference(plan), *bins, *at, "--force"]
     kind = "lower" if method == "lower" else "upper"
     # Some recipes count in bits per dimension; the slopes of a sandwich are in nats per vector.
     settings = ("unit=nats", "per_dimension=false") if kind == "upper" else ()
@@ -264,8 +283,8 @@ def _command(plan: Plan, method: Method, lamb: str, source: Source) -> list[str]
     apart = [] if plan.evaluate_on is None else ["--evaluate-on", plan.evaluate_on]
     recipe = recipe_for(plan.dataset, source.dims, method, plan.size)
     return [
-        f"train-{kind}", "--recipe", recipe, *common, *apart, *changes,
-        "--threads", "1", "--evaluate", "-o", RUN, "{resume}",
+        f"train-{kind}", "--recipe", recipe, "--dataset", plan.dataset, *apart, *changes,
+        "--seed", str(plan.seed), "--threads", "1", "--evaluate", *at, "{resume}",
     ]  # fmt: skip
 
 

@@ -83,13 +83,14 @@ def sandwich(
     """
     from nc_rd_bounds import sandwich as work
     from nc_rd_bounds.commands.shown import chosen_units, run_and_show
-    from nc_rd_bounds.sources.vectors import open_source
+    from nc_rd_bounds.sources.vectors import evaluation_pair
 
     shown_in = chosen_units(unit, per, measure, peak)
-    source = open_source(dataset, options.plugins_of(context), seed=seed)
+    source, evaluation = evaluation_pair(dataset, evaluate_on, options.plugins_of(context), seed)
     plan = work.Plan(
         dataset=dataset,
         evaluate_on=evaluate_on,
+        reference=work.reference_of(dataset, evaluate_on, evaluation),
         lambs=tuple(dict.fromkeys(lambs)) or work.default_slopes(source),
         methods=work.applicable(methods, source),
         size="small" if size == "small" else "paper",
