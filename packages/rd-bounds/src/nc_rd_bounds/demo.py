@@ -14,7 +14,7 @@ __all__ = ["demo_points", "write_source"]
 
 _LAMB = "3"
 _PARAMETERS = "gaussian_params-dim=2.npz"
-_SLOPES = np.geomspace(0.9, 15, 25)
+_SLOPES = (float(_LAMB), *np.geomspace(0.9, 15, 25))
 
 
 def demo_points(folder: Path, seed: int) -> list[Point]:
