@@ -106,8 +106,9 @@ row 0 nc run rd-bounds evaluate-lower lower-banana $measure --refine --json
 echo; echo "# Curves"
 row 0 'nc run rd-bounds analytic --dataset "gaussian?params=gaussian_params-dim=1000.npz" --lamb 2079.44'
 row 0 nc run rd-bounds analytic --dataset banana --lamb 3 --lamb 30
-row 0 nc run rd-bounds plot ba-banana upper-banana lower-banana -o curves.svg
-row 0 nc run rd-bounds plot ba-banana upper-banana upper-ntc lower-banana --unit bits --per dimension --peak 10 -o curves-psnr.png
+row 2 nc run rd-bounds plot ba-banana upper-banana -o refused.svg
+row 0 nc run rd-bounds plot ba-banana upper-banana lower-banana --dataset banana --dataset npy:banana-dim=2-samples=100000.npy -o curves.svg
+row 0 nc run rd-bounds plot upper-banana upper-ntc lower-banana --unit bits --per dimension --peak 10 -o curves-psnr.png
 row 0 'nc sweep -o sweep --grid lamb=1,3,10 --jobs 2 -- run rd-bounds blahut-arimoto --dataset banana --lamb {lamb} --json'
 row 0 nc run rd-bounds sandwich --dataset npy:x.npy --lamb 3 --method analytic --method blahut-arimoto --jobs 2 -o mine
 

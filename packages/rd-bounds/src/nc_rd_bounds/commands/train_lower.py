@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nc_core.command_line import options
+from nc_rd_bounds.commands.bound_options import bound_options, chosen_settings
 
 __all__ = ["train_lower"]
 
@@ -29,24 +30,11 @@ _MAY_DIFFER = (
     show_default="the recipe's",
     help="Slope of the line, in nats per vector and unit of mean squared error.",
 )  # fmt: skip
-@click.option(
-    "--dataset", metavar="NAME", show_default="the recipe's",
-    help="Samples to train on. Others are for evaluation: of the split 'test' if there is one, "
-    "otherwise 10 % of the rows.",
-)  # fmt: skip
-@click.option(
-    "--evaluate-on", metavar="NAME", show_default="what --dataset says",
-    help="Samples to evaluate on.",
-)  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(min=0), metavar="N", show_default="the recipe's",
-    help="Seed of weights and samples.",
-)  # fmt: skip
+@bound_options("evaluate-lower")
 @click.option(
     "--initial", type=options.FilePath(), metavar="PATH",
     help="Start from the weights of this run directory or model file.",
 )  # fmt: skip
-@click.option("--evaluate", is_flag=True, help="Measure the bound at the end (evaluate-lower).")
 @options.out("DIR", "Run directory.  [default: runs/RECIPE-lamb=LAMBDA]")
 @options.training_hardware()
 @options.resume()
@@ -77,8 +65,6 @@ def train_lower(
     One run is for one lambda, or for a growing one where the recipe has 'anneal'. What training
     reports is an estimate from few samples; 'evaluate-lower' measures the bound.
     """
-    import json
-
     from nc_core.command_line.console import note
     from nc_core.command_line.progress import reported_progress
     from nc_core.config import load_config
@@ -91,16 +77,9 @@ def train_lower(
     from nc_rd_bounds.lower.train import check, fitted, latest_estimate, train
     from nc_rd_bounds.run_data import training_sources
 
-    given: list[str] = []
-    if dataset is not None:
-        given += [f"data.train={json.dumps(dataset)}", "data.test=null"]
-    chosen = {
-        "data.test": evaluate_on,
-        "lamb": lamb,
-        "training.seed": seed,
-        "initial": None if initial is None else str(initial),
-    }
-    given += [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
+    given = chosen_settings(
+        dataset, evaluate_on, seed, lamb=lamb, initial=None if initial is None else str(initial)
+    )
     config = load_config(LowerConfig, recipe, package="nc_rd_bounds", settings=[*given, *settings])
     plugins = options.plugins_of(context)
     source, _ = training_sources(config, plugins)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nc_core.command_line import options
+from nc_rd_bounds.commands.bound_options import bound_options, chosen_settings
 
 __all__ = ["train_upper"]
 
@@ -27,20 +28,7 @@ _MAY_DIFFER = ("training.log_every", "training.keep_checkpoints")
     help="Weight of the mean squared error in 'rate + LAMBDA * error': nats (or the recipe's unit) "
     "per unit of error.",
 )  # fmt: skip
-@click.option(
-    "--dataset", metavar="NAME", show_default="the recipe's",
-    help="Vectors to train on. Others are for evaluation: of the split 'test' if there is one, "
-    "otherwise 10 % of the rows.",
-)  # fmt: skip
-@click.option(
-    "--evaluate-on", metavar="NAME", show_default="what --dataset says",
-    help="Vectors to evaluate on; a sampler without a split is its split 'test'.",
-)  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(min=0), metavar="N", show_default="the recipe's",
-    help="Seed of weights, samples and noise.",
-)  # fmt: skip
-@click.option("--evaluate", is_flag=True, help="Measure the bound at the end (evaluate-upper).")
+@bound_options("evaluate-upper")
 @options.out("DIR", "Run directory.  [default: runs/RECIPE-lamb=LAMBDA]")
 @options.training_hardware()
 @options.resume()
@@ -71,8 +59,6 @@ def train_upper(
     source. The run directory holds a model file from the first evaluation on, and records of
     loss, rate and mse; 'evaluate-upper' makes a point of it, with standard errors.
     """
-    import json
-
     from nc_core.command_line.console import print_json
     from nc_core.command_line.progress import cumulative, progress
     from nc_core.config import load_config
@@ -84,11 +70,7 @@ def train_upper(
     from nc_rd_bounds.upper.config import UpperConfig
     from nc_rd_bounds.upper.train import last_step, train
 
-    given: list[str] = []
-    if dataset is not None:
-        given += [f"data.train={json.dumps(dataset)}", "data.test=null"]
-    chosen = {"data.test": evaluate_on, "lamb": lamb, "training.seed": seed}
-    given += [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
+    given = chosen_settings(dataset, evaluate_on, seed, lamb=lamb)
     config = load_config(UpperConfig, recipe, package="nc_rd_bounds", settings=[*given, *settings])
     plugins = options.plugins_of(context)
     training, evaluation = training_sources(config, plugins)
