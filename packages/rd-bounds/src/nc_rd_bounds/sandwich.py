@@ -219,7 +219,8 @@ def collect_points(folder: Path) -> list[RatePoint]:
     runs = (point_folder(folder, name) / "out" / "run" for name in finished)
     found = [point for run in runs for point in read_points(run)]
     codecs = folder / _CODECS
-    return found + (read_points_file(codecs) if codecs.exists() else [])
+    found += read_points_file(codecs) if codecs.exists() else []
+    return list(dict.fromkeys(found))  # a curve may have a slope that was asked for as well
 
 
 def read_codec_points(path: Path, dims: int, units: Units) -> list[RatePoint]:
