@@ -32,6 +32,7 @@ __all__ = ["Config", "field_names", "load_config", "read_recipe", "recipe_names"
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _MOST_ERRORS = 3
+_MOST_LISTED = 30
 
 
 class Config(pydantic.BaseModel):
@@ -171,6 +172,8 @@ def _read_resource(name: str, package: str | None) -> str:
     known = [] if package is None else recipe_names(package)
     if package is None or name not in known:
         listed = f"known: {', '.join(known)}" if known else "a path must end in .yaml"
+        if len(known) > _MOST_LISTED:
+            listed = f"'nc list recipes' shows all {len(known)}"
         raise UsageError(f"no recipe '{name}'{did_you_mean(name, known)}", listed)
     return _folder(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
