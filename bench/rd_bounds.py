@@ -334,11 +334,13 @@ class Commands:
                                   "-o", str(run), *self._short_training())  # fmt: skip
         return run, found, seconds
 
-    def evaluate_lower(self, run: Path, k: int, count: int) -> tuple[dict[str, Any], float]:
+    def evaluate_lower(
+        self, run: Path, k: int, count: int, *options: str
+    ) -> tuple[dict[str, Any], float]:
         """Measurements by name, and CPU seconds."""
         count = 2 if self._quick else count
         return self._nc("evaluate-lower", str(run), "-k", str(k), "-M", str(count),
-                        "--seed", SEED_OF_EVALUATION, "--threads", "1")  # fmt: skip
+                        "--seed", SEED_OF_EVALUATION, "--threads", "1", *options)  # fmt: skip
 
     def _short_training(self) -> list[str]:
         return ["--threads", "1", *(["--set", "training.duration=20"] if self._quick else [])]
@@ -436,6 +438,9 @@ def lower_rows(
         theirs = evaluation_of(run, k)
         yield bound(source, lamb, f"lower: k {k}", found["intercept"], truth.intercept,
                     theirs["R_"], theirs["se"], seconds, theirs["cpu_s"])  # fmt: skip
+    found, seconds = commands.evaluate_lower(path, k, count, "--temper")
+    yield bound(source, lamb, f"lower: k {k}, tempered", found["intercept"], truth.intercept,
+                theirs["R_"], theirs["se"], seconds, theirs["cpu_s"])  # fmt: skip
 
 
 def bound(
