@@ -23,6 +23,7 @@ def dev(session: nox.Session) -> None:
     session.run(
         ".venv/bin/pip", "install", "-q", "-c", "constraints.txt",
         "-e", "./core[classical,plots]", "-e", "./cli",
+        "-e", "./packages/bitswap", "-e", "./packages/rd-bounds",
         "hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "tox", "nox",
         external=True,
     )  # fmt: skip
@@ -55,7 +56,8 @@ def bench(session: nox.Session) -> None:
     """Measure coder, codecs and start-up beside their peers, in one run."""
     install(
         session,
-        "./core[classical,plots,craystack,torch]", "./cli", "./packages/bitswap", "constriction",
+        "./core[classical,plots,craystack,torch]", "./cli", "./packages/bitswap",
+        "./packages/rd-bounds", "constriction",
     )  # fmt: skip
     for wheel in PEERS.glob("craystack-*.whl"):
         session.install("--no-deps", str(wheel))

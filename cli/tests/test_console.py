@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from nc_core.command_line.console import (
     print_json,
     print_table,
 )
-from nc_core.command_line.progress import progress
+from nc_core.command_line.progress import progress, reported_progress
 
 
 class Terminal(io.StringIO):
@@ -146,6 +148,23 @@ def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         advance(1)
         advance(1)
     assert capsys.readouterr().err == ""
+
+
+def test_time_left_does_not_count_what_was_done_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    with reported_progress("training", "steps") as tell:
+        for step in range(901, 960):
+            tell(step, 1000)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    shown = re.search(r"([\d,]+) of 1,000 steps .*?, (?:(\d+) min )?(\d+) s left", lines[-1])
+    assert shown is not None
+    left = 60 * int(shown[2] or 0) + int(shown[3])
+    assert left == pytest.approx(1000 - int(shown[1]), abs=90)
+    assert left > 30
 
 
 def test_long_work_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,3 +166,22 @@ def test_a_sandwich_is_computed_shown_and_drawn_again(tmp_path: Path) -> None:
     assert (tmp_path / "figure.png").exists()
     assert (tmp_path / "figure.csv").exists()
     assert len(collect_points(out)) == len(json.loads(first.stdout))
+
+
+@pytest.mark.parametrize("slope", ["nan", "inf", "0", "-1", "steep"])
+def test_a_slope_is_a_finite_number_above_0(tmp_path: Path, slope: str) -> None:
+    words = ["sandwich", "--dataset", "banana", "--lamb", slope, "-o", str(tmp_path / "s")]
+    refused = CliRunner().invoke(rd_bounds, words)
+    assert refused.exit_code == 2
+    assert "--lamb" in refused.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_force_replaces_a_folder_whose_plan_is_damaged(tmp_path: Path) -> None:
+    banana = plan("upper").in_common()
+    claim_folder(tmp_path, banana, force=False)
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(DataError, match=r"plan\.json: damaged"):
+        claim_folder(tmp_path, banana, force=False)
+    claim_folder(tmp_path, banana, force=True)
+    assert json.loads((tmp_path / "plan.json").read_text()) == banana

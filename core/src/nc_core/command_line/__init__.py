@@ -1,1 +1,1 @@
-"""What every command line of nc shares: options, tables, progress. Needs click."""
+"""What every command line of nc shares: options, tables, progress. Needs click, bars rich."""

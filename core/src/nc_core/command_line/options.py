@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FilePath",
+    "all_of",
     "examples",
     "force",
     "json_output",
@@ -109,7 +110,7 @@ def recipe(default: str | None, example: str) -> Callable[[_Command], _Command]:
         default: name of the recipe; None: the option is required.
         example: of a setting, for the help text (``model.hidden=32``).
     """
-    return _all_of(
+    return all_of(
         click.option(
             "--recipe",
             metavar="NAME",
@@ -141,7 +142,7 @@ def training_hardware() -> Callable[[_Command], _Command]:
     Passed as ``device: str``, ``devices: int | None``, ``threads: int | None`` and
     ``loggers: tuple[str, ...]``.
     """
-    return _all_of(
+    return all_of(
         click.option(
             "--device",
             default="auto",
@@ -182,7 +183,7 @@ def plugins_of(context: click.Context) -> PluginManager:
     return manager
 
 
-def _all_of(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+def all_of(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
     """Several options as one decorator; help shows them in this order."""
 
     def decorate(command: _Command) -> _Command:

@@ -24,7 +24,12 @@ _DELAY_SECONDS = 0.5  # work that ends sooner shows no bar, and does not pay for
 
 
 def progress(
-    title: str, total: float | None, unit: str = "items", *, interval_seconds: float = 10.0
+    title: str,
+    total: float | None,
+    unit: str = "items",
+    *,
+    interval_seconds: float = 10.0,
+    before: float = 0.0,
 ) -> AbstractContextManager[Advance]:
     """Report progress on standard error while a block runs.
 
@@ -33,6 +38,7 @@ def progress(
         total: amount of work; None where it is not known.
         unit: what is counted; ``"bytes"`` are shown in kB and MB.
         interval_seconds: time between two lines where there is no terminal.
+        before: amount that was done earlier, by a job that this one goes on with.
 
     Returns:
         A context manager; it gives the function that is called with each amount done.
@@ -43,8 +49,8 @@ def progress(
         ...         advance(1)
     """
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return _bar(title, total, unit)
-    return _lines(title, total, unit, interval_seconds)
+        return _bar(title, total, unit, before)
+    return _lines(title, total, unit, interval_seconds, before)
 
 
 def cumulative(advance: Advance) -> Callable[[float, float], None]:
@@ -68,66 +74,100 @@ def reported_progress(title: str, unit: str) -> Iterator[Callable[[float, float]
         ...     tell(1, 100)
     """
     with ExitStack() as stack:
-        report: Callable[[float, float], None] | None = None
+        advance: Advance | None = None
+        reached = 0.0
 
         def tell(done: float, total: float) -> None:
-            nonlocal report
-            if report is None:
-                report = cumulative(stack.enter_context(progress(title, total, unit)))
-            report(done, total)
+            nonlocal advance, reached
+            if advance is None:  # how long this took is not known: a resumed job begins far on
+                advance = stack.enter_context(progress(title, total, unit, before=done))
+                reached = done
+            advance(done - reached)
+            reached = done
 
         yield tell
 
 
 @contextmanager
-def _lines(title: str, total: float | None, unit: str, interval: float) -> Iterator[Advance]:
+def _lines(
+    title: str, total: float | None, unit: str, interval: float, before: float
+) -> Iterator[Advance]:
     """Progress as lines: amount, share and estimated time left."""
-    started = last = time.monotonic()
-    done = 0.0
+    last = time.monotonic()
+    pace = _Pace(before)
 
     def advance(amount: float) -> None:
-        nonlocal done, last
-        done += amount
+        nonlocal last
+        pace.add(amount)
         now = time.monotonic()
         if now - last >= interval:
             last = now
-            left = _time_left(done, total, now - started)
-            click.echo(f"nc: {title}: {_share(done, total, unit)}{left}", err=True)
+            left = pace.time_left(total)
+            click.echo(f"nc: {title}: {_share(pace.done, total, unit)}{left}", err=True)
 
     yield advance
 
 
 @contextmanager
-def _bar(title: str, total: float | None, unit: str) -> Iterator[Advance]:
+def _bar(title: str, total: float | None, unit: str, before: float) -> Iterator[Advance]:
     """Progress as a bar, which appears when the work turns out to be long."""
     started = time.monotonic()
-    done = 0.0
+    pace = _Pace(before)
     with ExitStack() as stack:
         bar: Progress | None = None
 
         def advance(amount: float) -> None:
-            nonlocal bar, done
-            done += amount
+            nonlocal bar
+            pace.add(amount)
             if bar is None and time.monotonic() - started >= _DELAY_SECONDS:
                 bar = stack.enter_context(_rich_bar())
-                bar.add_task(title, total=total, share="", start=True)
+                bar.add_task(title, total=total, share="", left="", start=True)
             if bar is not None:
-                task = bar.task_ids[0]
-                bar.update(task, completed=done, share=_share(done, total, unit))
+                share, left = _share(pace.done, total, unit), pace.time_left(total).lstrip(", ")
+                bar.update(bar.task_ids[0], completed=pace.done, share=share, left=left)
 
         yield advance
+
+
+class _Pace:
+    """How much is done, and how fast.
+
+    Args:
+        before: what was done before this process began, which took none of its time.
+    """
+
+    def __init__(self, before: float) -> None:
+        self.done = before
+        self._before = before
+        self._started = time.monotonic()
+
+    def add(self, amount: float) -> None:
+        """Count an amount."""
+        self.done += amount
+
+    def time_left(self, total: float | None) -> str:
+        """An estimate: ``, 34 s left``; nothing where there is none yet."""
+        worked = self.done - self._before
+        if total is None or worked <= 0:
+            return ""
+        seconds = time.monotonic() - self._started
+        left = max(round(seconds * (total - self.done) / worked), 0)
+        hours, minutes = left // 3600, left % 3600 // 60
+        if hours:
+            return f", {hours} h {minutes} min left"
+        return f", {minutes} min {left % 60} s left" if minutes else f", {left} s left"
 
 
 def _rich_bar() -> Progress:
     """A bar on standard error that disappears when it is done."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[share]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
         transient=True,
     )
@@ -141,14 +181,3 @@ def _share(done: float, total: float | None, unit: str) -> str:
         amounts = [f"{done:,.0f}", "" if total is None else f"{total:,.0f}"]
     text = " of ".join(filter(None, amounts)) + ("" if unit == "bytes" else f" {unit}")
     return f"{text} ({done / total:.0%})" if total else text
-
-
-def _time_left(done: float, total: float | None, seconds: float) -> str:
-    """An estimate from the speed so far: ``, 34 s left``."""
-    if total is None or done <= 0:
-        return ""
-    left = max(round(seconds * (total - done) / done), 0)
-    hours, minutes = left // 3600, left % 3600 // 60
-    if hours:
-        return f", {hours} h {minutes} min left"
-    return f", {minutes} min {left % 60} s left" if minutes else f", {left} s left"

@@ -65,7 +65,7 @@ def train(
     --model to compress with it.
     """
     from nc_bitswap.families import load_recipe, training_of
-    from nc_core.runs import RunDirectory
+    from nc_core.runs import RunDirectory, is_main_process
     from nc_core.training import Hardware
 
     config = load_recipe(recipe, settings)
@@ -83,6 +83,8 @@ def train(
         hardware = Hardware(device=device, devices=devices, threads=threads)
         with reported_progress("training", "steps") as tell:
             result = run_training(run, hardware=hardware, loggers=loggers, progress=tell)
+    if not is_main_process():
+        return
     bound = ""
     if result.best is not None:
         bound = f", best bound {result.best:.4f} bits per dimension"

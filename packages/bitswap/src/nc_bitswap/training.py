@@ -104,7 +104,7 @@ def mean_terms(
         # The noise of an image does not depend on which process evaluates it.
         with seeded(settings.seed, batch):
             terms = terms_of(pixels)
-        sums += len(indices) * torch.stack(list(terms))
+        sums += len(indices) * torch.stack(list(terms)).to(sums.dtype)
     means: list[float] = (sum_over_processes(sums) / len(images)).tolist()
     return means
 

@@ -60,7 +60,7 @@ def evaluation_source(
     """
     if dataset is None:
         training, evaluation = training_sources(config, plugins)
-        if evaluation.length is None:  # other samples than those of validation
+        if evaluation.length is None:  # for another seed, other samples than those of validation
             data = config.data
             evaluation = evaluation_pair(data.train, data.test, plugins, seed)[1]
         if evaluation.held_out:

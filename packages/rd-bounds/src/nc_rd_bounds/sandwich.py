@@ -24,6 +24,7 @@ from nc_core.files import atomic_write, describe_os_error
 from nc_core.launch import Point, State
 from nc_core.launch import read_points as read_records
 from nc_core.launch.point import point_folder
+from nc_core.launch.sweep import is_held
 from nc_core.lookup import did_you_mean
 from nc_core.rates import RatePoint
 from nc_core.rd_figure import Units
@@ -61,6 +62,7 @@ _SAMPLES = 10_000
 _CURVE_POINTS = 24
 _CODECS = "codecs.json"
 _PLAN = "plan.json"
+_RESULTS = ("points.json", "sandwich.svg", "sandwich.csv")
 _COLUMNS = ("name", "rate", "distortion")
 
 
@@ -173,28 +175,33 @@ def claim_folder(folder: Path, plan: Mapping[str, Any], *, force: bool) -> None:
         DataError: it cannot be read or written, or is something else.
     """
     path = folder / _PLAN
-    before = _read_plan(path)
+    before = _read_plan(path, force=force)
+    if before is None and folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder}: exists, and is not a sandwich", "choose another --out")
     if before is not None and before != plan and not force:
-        changed = [name for name in plan if before.get(name) != plan[name]]
-        name = changed[0] if changed else "plan"
+        name = next((name for name in plan if before.get(name) != plan[name]), "plan")
         raise UsageError(
             f"{folder}: a sandwich with {name} {before.get(name)!r}, not {plan.get(name)!r}",
             "choose another --out, or --force to replace it",
         )
-    if before is None and folder.is_dir() and any(folder.iterdir()):
-        raise DataError(f"{folder}: exists, and is not a sandwich", "choose another --out")
+    running = [record.name for record in read_records(folder) if is_held(folder, record.name)]
+    if force and running:
+        raise DataError(f"{folder}: point {running[0]} is running", "wait for it, or stop it")
     try:
-        if force:
-            shutil.rmtree(folder / "points", ignore_errors=True)
-            (folder / _CODECS).unlink(missing_ok=True)
-        (folder / "points").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(json.dumps(plan, indent=2).encode() + b"\n")
+        if force:
+            if (folder / "points").is_dir():
+                shutil.rmtree(folder / "points")
+            for name in (_CODECS, *_RESULTS):
+                (folder / name).unlink(missing_ok=True)
+        (folder / "points").mkdir(exist_ok=True)
     except OSError as error:
         raise describe_os_error(error, path) from error
 
 
-def _read_plan(path: Path) -> dict[str, Any] | None:
+def _read_plan(path: Path, *, force: bool) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -202,6 +209,8 @@ def _read_plan(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise describe_os_error(error, path) from error
     except ValueError as error:
+        if force:
+            return {}
         raise DataError(f"{path}: damaged", "--force starts again") from error
     return document if isinstance(document, dict) else {}
 

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from nc_bitswap.codec import BitswapCodec
 
-__all__ = ["DIGIT_MODEL", "bitswap_codec", "model_option", "order_option"]
+__all__ = ["DIGIT_MODEL", "bitswap_codec", "model_option"]
 
 DIGIT_MODEL = "bitswap-mnist"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -28,12 +28,6 @@ def model_option(
         metavar="NAME",
         help=f"{help_text}: a registered name, a model file or a run directory.",
     )
-
-
-order_option = click.option(
-    "--order", type=click.Choice(["bit-swap", "bb-ans"]), show_default="the model's own",
-    help="Order of the steps of bits-back coding, where the model has several.",
-)  # fmt: skip
 
 
 def bitswap_codec(model: Any) -> BitswapCodec:

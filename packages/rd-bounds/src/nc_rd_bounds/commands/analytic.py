@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nc_core.command_line import options
+from nc_rd_bounds.commands.slopes import Slope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ _SAMPLES = 10_000
 @click.option("--dataset", required=True, metavar="NAME[:SPLIT]",
               help="Source of vectors: a name ('nc list datasets'), npy:FILE or "
                    "npz:FILE.")  # fmt: skip
-@click.option("--lamb", "lambs", type=click.FloatRange(min=0, min_open=True), multiple=True,
+@click.option("--lamb", "lambs", type=Slope(), multiple=True,
               required=True, metavar="X",
               help="Slope, in nats per vector and unit of mean squared error; may be "
                    "repeated.")  # fmt: skip

@@ -10,6 +10,7 @@ import click
 
 from nc_core.command_line import options
 from nc_core.command_line.progress import progress
+from nc_rd_bounds.commands.slopes import Slope
 
 if TYPE_CHECKING:
     from nc_core.runs import RunDirectory
@@ -32,7 +33,7 @@ _SAMPLES = 100_000
     help="Source of vectors: a name ('nc list datasets'), or npy:FILE, npz:FILE.",
 )  # fmt: skip
 @click.option(
-    "--lamb", "lambs", type=click.FloatRange(min=0, min_open=True), multiple=True,
+    "--lamb", "lambs", type=Slope(), multiple=True,
     default=(1.0,), show_default="1", metavar="X",
     help="Slope: nats per vector and unit of mean squared error; may be repeated.",
 )  # fmt: skip

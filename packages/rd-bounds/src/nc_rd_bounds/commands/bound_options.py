@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from nc_core.command_line import options
+
 __all__ = ["bound_options", "chosen_settings"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -19,7 +21,7 @@ def bound_options(evaluation: str) -> Callable[[_Command], _Command]:
     Args:
         evaluation: the command that measures the bound.
     """
-    decorators = (
+    return options.all_of(
         click.option(
             "--dataset", metavar="NAME", show_default="the recipe's",
             help="Vectors to train on. Others are for evaluation: of the split 'test' if there is "
@@ -37,13 +39,6 @@ def bound_options(evaluation: str) -> Callable[[_Command], _Command]:
             "--evaluate", is_flag=True, help=f"Measure the bound at the end ({evaluation})."
         ),
     )  # fmt: skip
-
-    def decorate(command: _Command) -> _Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
 
 
 def chosen_settings(

@@ -95,15 +95,15 @@ def physics(context: click.Context, source: Path, force: bool) -> None:
 def _prepare_both(
     names: tuple[str, ...], source: Path, plugins: PluginManager, force: bool
 ) -> None:
-    from nc_core.command_line.progress import cumulative, progress
+    from nc_core.command_line.progress import reported_progress
     from nc_core.datasets.locations import dataset_folder
     from nc_core.datasets.opening import find_dataset
     from nc_core.datasets.prepare import prepare_dataset, prepared_manifest
 
     for name in names:
         spec = find_dataset(name, plugins)
-        with progress(f"preparing {name}", None, "vectors") as advance:
-            prepare_dataset(spec, source, converting=cumulative(advance), force=force)
+        with reported_progress(f"preparing {name}", "vectors") as tell:
+            prepare_dataset(spec, source, converting=tell, force=force)
         manifest = prepared_manifest(spec)
         items = manifest.items.items() if manifest else ()
         counts = " and ".join(f"{count.found:,} {split}" for split, count in items)

@@ -8,6 +8,7 @@ import click
 
 from nc_core.command_line import options
 from nc_rd_bounds.commands.shown import units
+from nc_rd_bounds.commands.slopes import Slope
 
 __all__ = ["sandwich"]
 
@@ -27,7 +28,7 @@ __all__ = ["sandwich"]
     help="Data that the bounds are evaluated on.",
 )  # fmt: skip
 @click.option(
-    "--lamb", "lambs", type=click.FloatRange(min=0, min_open=True), multiple=True, metavar="X",
+    "--lamb", "lambs", type=Slope(), multiple=True, metavar="X",
     show_default="four, from the variance of the data",
     help="Slope: nats per vector and unit of mean squared error; may be repeated.",
 )  # fmt: skip

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from nc_core.command_line import options
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["chosen_units", "run_and_show", "show", "units"]
 
-_AGAIN = "the same command without --force"
+_AGAIN = "the same command (without --force)"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def units() -> Callable[[_Command], _Command]:
     """``--unit``, ``--per``, ``--measure`` and ``--peak``, passed under these names."""
-    decorators = (
+    return options.all_of(
         click.option(
             "--unit", type=click.Choice(["nats", "bits"]), default="nats", show_default=True,
             help="Unit of rates.",
@@ -40,13 +42,6 @@ def units() -> Callable[[_Command], _Command]:
             help="Show distortions in the figure as PSNR in dB, for data of this peak value.",
         ),
     )  # fmt: skip
-
-    def decorate(command: _Command) -> _Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
 
 
 def chosen_units(unit: str, per: str, measure: str, peak: float | None) -> Units:
@@ -91,9 +86,12 @@ def run_and_show(
     from nc_core.command_line.progress import progress
     from nc_core.errors import WorkError
     from nc_core.launch import State, nc_program, run_sweep
+    from nc_core.plots import look
     from nc_rd_bounds.points import write_points_file
     from nc_rd_bounds.sandwich import claim_folder, collect_points, sorted_points
 
+    with look():  # without matplotlib this ends here, before anything is computed
+        pass
     claim_folder(folder, plan, force=force)
     if write is not None:
         write(folder)

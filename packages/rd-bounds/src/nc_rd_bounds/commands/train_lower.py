@@ -8,6 +8,7 @@ import click
 
 from nc_core.command_line import options
 from nc_rd_bounds.commands.bound_options import bound_options, chosen_settings
+from nc_rd_bounds.commands.slopes import Slope
 
 __all__ = ["train_lower"]
 
@@ -26,7 +27,7 @@ _MAY_DIFFER = (
 )
 @options.recipe("lower-banana-small", "network.units=[100,100]")
 @click.option(
-    "--lamb", type=click.FloatRange(min=0, min_open=True), metavar="LAMBDA",
+    "--lamb", type=Slope(), metavar="LAMBDA",
     show_default="the recipe's",
     help="Slope of the line, in nats per vector and unit of mean squared error.",
 )  # fmt: skip
@@ -69,7 +70,7 @@ def train_lower(
     from nc_core.command_line.progress import reported_progress
     from nc_core.config import load_config
     from nc_core.rates import Measurement
-    from nc_core.runs import RunDirectory
+    from nc_core.runs import RunDirectory, is_main_process
     from nc_core.training import Hardware
     from nc_rd_bounds.commands.evaluate_lower import measure
     from nc_rd_bounds.lower.config import LowerConfig
@@ -105,6 +106,8 @@ def train_lower(
         with reported_progress("training", "steps") as tell:
             result = train(config, run, source, hardware=hardware, loggers=loggers, progress=tell)
         estimate = latest_estimate(run)
+    if not is_main_process():
+        return
     if evaluate:
         # Of a sampler without end, other samples than those of training.
         request = Request(

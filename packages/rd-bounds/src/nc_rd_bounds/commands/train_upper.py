@@ -8,6 +8,7 @@ import click
 
 from nc_core.command_line import options
 from nc_rd_bounds.commands.bound_options import bound_options, chosen_settings
+from nc_rd_bounds.commands.slopes import Slope
 
 __all__ = ["train_upper"]
 
@@ -24,7 +25,7 @@ _MAY_DIFFER = ("training.log_every", "training.keep_checkpoints")
 )
 @options.recipe("upper-banana-small", "model.prior=gmm_3")
 @click.option(
-    "--lamb", type=click.FloatRange(min=0), metavar="LAMBDA", show_default="the recipe's",
+    "--lamb", type=Slope(zero=True), metavar="LAMBDA", show_default="the recipe's",
     help="Weight of the mean squared error in 'rate + LAMBDA * error': nats (or the recipe's unit) "
     "per unit of error.",
 )  # fmt: skip
@@ -63,7 +64,7 @@ def train_upper(
     from nc_core.command_line.progress import cumulative, progress
     from nc_core.config import load_config
     from nc_core.rates import Measurement
-    from nc_core.runs import RunDirectory
+    from nc_core.runs import RunDirectory, is_main_process
     from nc_core.training import Hardware
     from nc_rd_bounds.commands.evaluate_upper import measure
     from nc_rd_bounds.run_data import training_sources
@@ -100,6 +101,8 @@ def train_upper(
             loggers=loggers,
             progress=cumulative(advance),
         )
+    if not is_main_process():
+        return
     if evaluate:
         # Of a sampler without end, other samples than those of validation.
         measure(path, plugins, seed=config.training.seed + 1, as_json=as_json)
