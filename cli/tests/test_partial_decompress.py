@@ -85,6 +85,15 @@ def test_what_is_left_of_a_truncated_file_is_written(packed: Path, tmp_path: Pat
     assert np.array_equal(restored[:3], ROWS[:3])
 
 
+def test_nothing_is_promised_of_a_file_without_a_whole_chunk(packed: Path, tmp_path: Path) -> None:
+    whole = packed.read_bytes()
+    for length in (4, whole.index(b"CODE") + 40):
+        packed.write_bytes(whole[:length])
+        _, errors = decompress(tmp_path, packed, "-o", "out", code=ExitCode.CORRUPT)
+        assert "truncated" in errors
+        assert "--keep-going" not in errors
+
+
 def test_what_is_left_of_a_damaged_file_goes_to_standard_output_too(
     packed: Path, tmp_path: Path
 ) -> None:

@@ -182,6 +182,20 @@ def test_plugin_files_are_passed_on(nc_process: Any, tmp_path: Path) -> None:
     )
     assert (code, stderr) == (0, "")
     assert "lamb=1" in stdout
+    code, _, stderr = nc_process(
+        "--plugin", "mine.py", "sweep", "-o", "t", "--grid", "lamb=-1", *command
+    )
+    assert code == 1
+    assert "they run again with: nc --plugin mine.py sweep -o t\n" in stderr
+
+
+def test_the_command_may_be_a_value_of_a_grid(nc: Any, tmp_path: Path) -> None:
+    arguments = ("sweep", "-o", tmp_path / "s", "--list", "--json", "--grid")
+    outcome = nc(*arguments, "a=list,doctor", "--", "{a}", "--json")
+    assert [point["point"] for point in outcome.json()["points"]] == ["a=list", "a=doctor"]
+    outcome = nc(*arguments, "a=list,docter", "--", "{a}", "--json")
+    assert outcome.exit_code == 2
+    assert "no command 'docter' to sweep; did you mean 'doctor'?" in outcome.stderr
 
 
 def test_a_file_in_the_current_folder_is_no_module_of_a_point(

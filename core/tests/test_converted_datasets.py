@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 
 import cifar_batches
 from nc_core import open_dataset
+from nc_core.datasets.converted import Part, SplitSource, convert
 from nc_core.datasets.exclusive import alone
 from nc_core.datasets.manifest import read_manifest
 from nc_core.datasets.prepare import (
@@ -23,7 +26,7 @@ from nc_core.datasets.prepare import (
     prepared_manifest,
     verify_dataset,
 )
-from nc_core.errors import DataError, NcError, UsageError
+from nc_core.errors import DataError, NcError, UsageError, WorkError
 from nc_core.models import installed
 from nc_core.protocols import Dataset
 from nc_core.specs import DatasetSpec
@@ -394,6 +397,38 @@ def test_a_forced_conversion_that_fails_leaves_the_old_arrays(tmp_path: Path, da
     with pytest.raises(DataError, match=r"test\.npy: is a folder"):
         prepare_dataset(spec("cifar10"), tmp_path, force=True)
     assert (data / "cifar10" / "prepared.json").exists()
+
+
+def converted(folder: Path, failing: OSError | None = None) -> None:
+    """Convert one image from ``photos.zip``, which cannot be read to its end if that is said."""
+
+    def read() -> Iterator[Part]:
+        yield np.zeros((1, 2, 2, 3), np.uint8), None
+        if failing is not None:
+            raise failing
+
+    convert(folder, "photos.zip", {"train": SplitSource(1, 1, 2, read)})
+
+
+def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path, named in ((None, "photos.zip"), ("/mine/1.png", "/mine/1.png")):
+        with pytest.raises(DataError) as error:
+            converted(tmp_path / "toy", OSError(errno.EIO, "Input/output error", path))
+        assert error.value.message == f"{named}: input/output error"
+    assert names_in(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_written_is_called_by_its_final_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(WorkError) as error:
+        converted(tmp_path / "toy")
+    assert error.value.message == f"{tmp_path / 'toy' / 'train.npy'}: no space left on device"
+    assert names_in(tmp_path) == []
 
 
 def test_only_errors_of_the_lock_name_the_lock(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_the_whole_items_of_a_truncated_array_are_kept(
     array_file.write_bytes(cut)
     with pytest.raises(CorruptFileError, match="truncated") as refused, opened(array_file):
         pass
-    assert "--keep-going" in str(refused.value.hint)
+    assert refused.value.hint is None  # options are for those who have a command line
     with opened(array_file, partial=True) as container:
         with pytest.raises(CorruptFileError, match="truncated"):
             restore_files(container, tmp_path / "out", threads=threads)

@@ -80,6 +80,13 @@ def test_json_has_null_for_what_is_not_finite() -> None:
     json.dumps(document, allow_nan=False)
 
 
+def test_an_interval_without_an_end_is_none_in_json() -> None:
+    point = replace(POINT, interval=(-math.inf, 2.0), value_range=(0.0, math.nan))
+    document = json.loads(json.dumps(point.to_json(), allow_nan=False))
+    assert document["interval"] is None and document["value_range"] is None
+    assert RatePoint.from_json(document) == replace(POINT, interval=None, value_range=None)
+
+
 def test_unknown_keys_of_later_versions_are_passed_over() -> None:
     assert RatePoint.from_json(POINT.to_json() | {"colour": "red"}) == POINT
 

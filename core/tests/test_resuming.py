@@ -192,13 +192,15 @@ def test_force_replaces_files_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     before = names(tmp_path)
     for name in before:
-        with pytest.raises(DataError, match=r"not a regular file|is a folder"):
+        with pytest.raises(DataError, match=r"not a regular file|is a folder") as refused:
             compress(tmp_path / name, RawModel(), force=True)
+        assert (refused.value.hint is None) == (name == "folder")
         with (
-            pytest.raises(DataError, match=r"not a regular file|is a folder"),
+            pytest.raises(DataError, match=r"not a regular file|is a folder") as refused,
             atomic_write(tmp_path / name),
         ):
             pass
+        assert refused.value.hint is None  # not every writer knows '-o -'
     assert names(tmp_path) == before
 
 

@@ -113,9 +113,6 @@ class ContainerReader:
             self.chunk_lengths = self._checked_lengths()
         except CorruptFileError as error:
             if not partial:
-                error.hint = (
-                    "nc decompress --keep-going restores what is left of it, if anything is"
-                )
                 raise
             self.damage, self.footer = error, {}
             self.chunk_lengths = self._lengths_without_index()

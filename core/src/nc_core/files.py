@@ -39,13 +39,16 @@ def describe_os_error(error: OSError, path: Path | str) -> NcError:
     return kind(f"{path}: {reason[:1].lower()}{reason[1:]}")
 
 
-def check_target(path: Path, *, force: bool, elsewhere: str = "") -> None:
+def check_target(
+    path: Path, *, force: bool, elsewhere: str = "", instead: str | None = None
+) -> None:
     """Refuse a file that must not be replaced, before any work is done for it.
 
     Args:
         path: file to make.
         force: replace an existing file; never a folder, a pipe or a device.
         elsewhere: how else to name the output (``, or -o for another name``).
+        instead: hint where a pipe, a device or a broken link is in the way.
 
     Raises:
         DataError: something is there that stays.
@@ -56,7 +59,7 @@ def check_target(path: Path, *, force: bool, elsewhere: str = "") -> None:
     if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise DataError(f"{path}: not a regular file", "-o - writes to standard output")
+        raise DataError(f"{path}: not a regular file", instead)
     if not force:
         raise DataError(f"{path}: file exists", f"use --force to replace it{elsewhere}")
 

@@ -63,7 +63,10 @@ def compress_source(
     header = Header.describing(source.content, model, coder.name)
     encoding_progress, decoding_progress = _halves(progress) if verify else (progress, None)
     try:
-        check_target(path, force=force, elsewhere=", or -o for another name")
+        check_target(
+            path, force=force,
+            elsewhere=", or -o for another name", instead="-o - writes to standard output",
+        )  # fmt: skip
         with (
             made_folder(path.parent),
             partial_file(path, resume=resume, force=force) as partial,

@@ -252,4 +252,6 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """The value; None for a number, or a pair of numbers, that is not finite."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return None if any(isinstance(x, float) and not math.isfinite(x) for x in parts) else value

@@ -115,8 +115,8 @@ def draw_rate_distortion(
 
     Upper bounds are points with their lower convex hull; lower bounds are lines with their
     envelope, and a band of their confidence intervals: of each line by itself, not of all
-    together. Three and more analytic points of a method make a curve. Error bars are two standard
-    errors.
+    together. Many points of a method make a curve without markers: 3 analytic ones, 20 estimates,
+    or 10 lines, of which only the envelope is drawn then. Error bars are two standard errors.
 
     Args:
         points: in any units; those without a place in the figure (no rate, PSNR of no distortion)

@@ -273,7 +273,11 @@ def _staging_folder(folder: Path, paths: list[Path], force: bool) -> Iterator[Pa
     try:
         with made_folder(folder), staging_folder(folder) as staging:
             for path in paths:
-                check_target(path, force=force, elsewhere=", or -o for another folder")
+                check_target(
+                    path, force=force,
+                    elsewhere=", or -o for another folder",
+                    instead="-o - writes one file to standard output",
+                )  # fmt: skip
             yield staging
     except OSError as error:
         raise describe_os_error(error, folder) from error

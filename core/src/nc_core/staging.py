@@ -46,7 +46,10 @@ def staging_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for temporary files, gone when the block ends, or when the next one is made.
+    """A folder for temporary files, gone when the block ends.
+
+    What a killed process left goes when the next one is made, unless it was killed before it had
+    locked its folder.
 
     Raises:
         OSError: the system's folder for temporary files cannot be written.

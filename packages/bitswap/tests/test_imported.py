@@ -16,10 +16,11 @@ from PIL import Image
 
 from nc_bitswap import plugin
 from nc_bitswap.discretization import top_centres, top_edges, uniform_edges
+from nc_bitswap.photographs import split_photographs
 from nc_cli.app import root
 from nc_cli.session import Session
 from nc_core.datasets.idx import read_idx
-from nc_core.errors import ExitCode
+from nc_core.errors import ExitCode, NcError
 from nc_core.plugins import PluginManager
 from nc_core.specs import ModelSpec
 
@@ -180,6 +181,26 @@ def test_photographs_are_split_and_cropped(tmp_path: Path, own_data: Path) -> No
     assert run(*arguments, "--test", 2).exit_code == ExitCode.DATA
     assert "5,000 cannot be set aside" in run(*arguments, "--force").stderr
     assert run("prepare", "imagenet-crops").exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("name", ["split", "old"])
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_split_that_is_not_replaced_after_all_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException
+) -> None:
+    folder, target = photographs(tmp_path / "photos"), tmp_path / "made" / name
+    split_photographs(folder, target, test=2, seed=0)
+
+    def fail(staging: Path, names: Sequence[str]) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch, pytest.raises((NcError, KeyboardInterrupt)):
+        patch.setattr("nc_bitswap.photographs.publish", fail)
+        split_photographs(folder, target, test=3, seed=0, force=True)
+    assert len(list((target / "test").iterdir())) == 2
+    split_photographs(folder, target, test=3, seed=0, force=True)
+    assert len(list((target / "test").iterdir())) == 3
+    assert [path.name for path in target.parent.iterdir()] == [name]
 
 
 @pytest.fixture

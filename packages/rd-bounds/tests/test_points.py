@@ -77,6 +77,12 @@ def record(**changes: Any) -> dict[str, Any]:
         json.dumps(record(interval=[1.0])).encode(),
         json.dumps(record(interval=["low", "high"])).encode(),
         json.dumps(record(seed=True)).encode(),
+        json.dumps(record(method=None)).encode(),
+        json.dumps(record(dataset=0)).encode(),
+        json.dumps(record(dataset=["banana"])).encode(),
+        json.dumps(record(notes="a note")).encode(),
+        json.dumps(record(notes=[1])).encode(),
+        json.dumps(record(notes=None)).encode(),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -22,9 +22,13 @@ from nc_core.command_line.progress import cumulative, progress
 from nc_core.errors import CorruptFileError, DataError, PartlyRestoredError, UsageError
 from nc_core.staging import temporary_folder
 
+if TYPE_CHECKING:
+    from nc_core.restore import OpenContainer
+
 __all__ = ["command"]
 
 _log = logging.getLogger(__name__)
+_KEEP_GOING = "--keep-going restores what is left of it"
 
 
 @click.command(
@@ -132,11 +136,10 @@ def _restore(
     force: bool,
     single: bool = False,
 ) -> list[Path]:
-    from nc_core.restore import open_container, restore_files
+    from nc_core.restore import restore_files
 
     with _opened(file) as (stream, name):
-        plugins = current_session().plugins
-        container = open_container(stream, name, model, plugins, partial=keep_going)
+        container = _container(stream, name, model, keep_going)
         header = container.header
         _log.info("%s: model %s (id %s), coder %s", name, header.model, header.model_id[:12],
                   header.coder)  # fmt: skip
@@ -155,8 +158,33 @@ def _restore(
                 )  # fmt: skip
         except CorruptFileError as error:
             if not keep_going and error.hint is None and len(container.reader.chunk_lengths) > 1:
-                error.hint = "--keep-going restores what is left of it"
+                error.hint = _KEEP_GOING
             raise
+
+
+def _container(stream: BinaryIO, name: str, model: str | None, keep_going: bool) -> OpenContainer:
+    """The open container; the error for one without its end says what helps, if that does."""
+    from nc_core.restore import open_container
+
+    try:
+        return open_container(stream, name, model, current_session().plugins, partial=keep_going)
+    except CorruptFileError as error:
+        if not keep_going and error.hint is None and _keeps_chunks_without_end(stream, name):
+            error.hint = _KEEP_GOING
+        raise
+
+
+def _keeps_chunks_without_end(stream: BinaryIO, name: str) -> bool:
+    """Whether only the end of a container is damaged or missing, behind whole chunks of items."""
+    from nc_core.chunks import CODE
+    from nc_core.container import ContainerReader
+
+    try:
+        reader = ContainerReader(stream, name, partial=True)
+    except CorruptFileError:
+        return False
+    kinds = map(reader.chunk_type, range(len(reader.chunk_lengths)))
+    return reader.damage is not None and CODE in kinds
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def command(
     table = _collected(out)
     failed = [record for record in records if record.state == "failed"]
     if as_json:
-        document = table.to_json() | {"schema": SWEEP_SCHEMA, "failed": [*map(_failure, failed)]}
+        document = table.to_json() | {"schema": SWEEP_SCHEMA, "failed": [*map(_described, failed)]}
         print_json(document)
     else:
         _print_table(out, table)
@@ -113,8 +113,10 @@ def _points(folder: Path, grids: Sequence[str], template: Sequence[str]) -> list
     from nc_core.launch import Point, grid_points, parse_grids, read_points
 
     if template:
-        _check_command(template[0])
-        return grid_points(template, parse_grids(grids))
+        points = grid_points(template, parse_grids(grids))
+        for name in dict.fromkeys(point.command[0] for point in points):
+            _check_command(name)
+        return points
     if grids:
         raise UsageError("--grid without a command", "nc sweep -o DIR --grid a=1,2 -- COMMAND")
     records = read_points(folder)
@@ -124,7 +126,7 @@ def _points(folder: Path, grids: Sequence[str], template: Sequence[str]) -> list
 
 
 def _check_command(name: str) -> None:
-    """Refuse at once what would fail at every point.
+    """Refuse at once what would fail at every point of that command.
 
     Raises:
         UsageError: nc has no such command.
@@ -155,7 +157,8 @@ def _run(folder: Path, points: Sequence[Point], jobs: int, force: bool) -> list[
 
 
 def _same_sweep(folder: Path) -> str:
-    return f"nc sweep -o {shlex.quote(str(folder))}"
+    plugins = [word for file in current_session().plugin_files for word in ("--plugin", str(file))]
+    return shlex.join(["nc", *plugins, "sweep", "-o", str(folder)])
 
 
 def _collected(folder: Path) -> Table:
@@ -185,7 +188,7 @@ def _print_states(folder: Path, points: Sequence[Point], as_json: bool) -> None:
         print_json(
             {
                 "schema": STATE_SCHEMA,
-                "points": [_failure(record) | {"state": state} for record, state in rows],
+                "points": [_described(record) | {"state": state} for record, state in rows],
             }
         )
         return
@@ -207,7 +210,7 @@ def _state(folder: Path, record: PointRecord) -> str:
     return str(record.state)
 
 
-def _failure(record: PointRecord) -> dict[str, object]:
+def _described(record: PointRecord) -> dict[str, object]:
     return {
         "point": record.name,
         "values": record.values,

@@ -8,6 +8,7 @@ there are labels, ``SPLIT-labels.npy``, uint16 (n,). Their sizes and SHA-256 are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from nc_core.datasets.manifest import (
 )
 from nc_core.datasets.npy_files import load_npy
 from nc_core.datasets.opening import DatasetRequest
-from nc_core.errors import DataError
+from nc_core.errors import DataError, NcError
 from nc_core.files import atomic_write, check_target, describe_os_error, made_folder
 from nc_core.protocols import Layout
 from nc_core.staging import publish, staging_folder
@@ -109,12 +110,13 @@ def convert(
 
     Args:
         folder: of the dataset.
-        source: name of what is converted, for the manifest.
+        source: name of what is converted, for the manifest and for errors.
         splits: official files by split.
         progress: called with (items done, items in all).
 
     Raises:
-        DataError: official files are damaged, or nothing can be written.
+        DataError: official files are damaged or cannot be read, or nothing can be written.
+        WorkError: there is no room for the arrays.
     """
     total = sum(split.count for split in splits.values())
     done = 0
@@ -126,10 +128,14 @@ def convert(
             progress(done, total)
 
     try:
-        with made_folder(folder), staging_folder(folder) as staging:
+        with (
+            made_folder(folder),
+            staging_folder(folder) as staging,
+            _final_names(staging, folder),
+        ):
             files: list[PreparedFile] = []
             for name, split in splits.items():
-                files += _write_split(staging, name, split, advance)
+                files += _write_split(staging, name, split, source, advance)
             items = {n: ItemCount(split.count, split.official) for n, split in splits.items()}
             manifest = Manifest(source, items, tuple(files))
             write_manifest(staging, manifest)
@@ -144,14 +150,28 @@ def convert(
     return manifest
 
 
+@contextmanager
+def _final_names(staging: Path, folder: Path) -> Iterator[None]:
+    """Errors name the files of a staging folder as they are to be called."""
+    try:
+        yield
+    except NcError as error:
+        error.message = error.message.replace(str(staging), str(folder))
+        raise
+
+
 def _write_split(
-    folder: Path, name: str, split: SplitSource | RowSource, advance: Callable[[int], None]
+    folder: Path,
+    name: str,
+    split: SplitSource | RowSource,
+    source: str,
+    advance: Callable[[int], None],
 ) -> list[PreparedFile]:
     labels: list[Labels] = []
     with atomic_write(folder / f"{name}.npy") as opened:
         samples = HashedFile(opened)
         _write_header(samples, (split.count, *split.shape), split.dtype)
-        for part, their_labels in split.read():
+        for part, their_labels in _parts(split, source):
             samples.write(np.ascontiguousarray(part).data.cast("B"))
             if their_labels is not None:
                 labels.append(their_labels)
@@ -164,6 +184,14 @@ def _write_split(
             numbers.write(np.concatenate(labels).astype("<u2").tobytes())
         files.append(PreparedFile(f"{name}-labels.npy", numbers.sha256, numbers.size))
     return files
+
+
+def _parts(split: SplitSource | RowSource, source: str) -> Iterator[Part]:
+    """The parts of a split; what cannot be read is the user's file, not the one being written."""
+    try:
+        yield from split.read()
+    except OSError as error:
+        raise describe_os_error(error, error.filename or source) from error
 
 
 def _write_header(file: HashedFile, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

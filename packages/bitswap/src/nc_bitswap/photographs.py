@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -111,12 +112,25 @@ def split_photographs(
                 link = Path(staging, target.name, split, path.relative_to(source))
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(path.resolve())
-            if target.exists():
-                target.rename(staging / "old")
-            publish(staging, [target.name])
+            with _set_aside(target, staging):
+                publish(staging, [target.name])
     except OSError as error:
         raise describe_os_error(error, target) from error
     return {"train": len(paths) - test, "test": test}
+
+
+@contextmanager
+def _set_aside(target: Path, staging: Path) -> Iterator[None]:
+    """What is there goes with the staging folder, or comes back when the block fails."""
+    old = staging / f".{target.name}.old"
+    try:
+        if target.exists():
+            target.rename(old)
+        yield
+    except BaseException:
+        if os.path.lexists(old) and not os.path.lexists(target):
+            old.rename(target)
+        raise
 
 
 def code_photographs(

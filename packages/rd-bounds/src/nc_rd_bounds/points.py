@@ -103,7 +103,7 @@ def _document(points: Sequence[RatePoint]) -> dict[str, Any]:
 
 
 def _point(record: Any) -> RatePoint:
-    """One record, whose numbers are numbers."""
+    """One record, whose numbers are numbers and whose texts are texts."""
     point = RatePoint.from_json(record)
     for name in _NUMBERS:
         value = getattr(point, name)
@@ -113,6 +113,10 @@ def _point(record: Any) -> RatePoint:
         pair = getattr(point, name)
         if pair is not None and not (len(pair) == 2 and all(map(_is_number, pair))):
             raise ValueError(f"{name} is no pair of numbers")
+    texts = (point.method, "" if point.dataset is None else point.dataset, *point.notes)
+    are_listed = isinstance(record.get("notes", []), list)
+    if not are_listed or not all(isinstance(text, str) for text in texts):
+        raise ValueError("method, dataset or a note is no text")
     return point
 
 

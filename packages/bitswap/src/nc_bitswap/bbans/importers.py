@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from nc_bitswap.bbans.model import TRIALS, Architecture, Vae
+from nc_bitswap.weights import without_memory
 from nc_core.errors import DataError
 
 __all__ = ["recognise"]
@@ -32,7 +33,8 @@ def recognise(tensors: Mapping[str, Tensor]) -> Vae | None:
     """
     if not all(key in tensors and tensors[key].ndim == 2 for key in _OWN_KEYS):
         return None
-    vae = Vae(_architecture(tensors))
+    architecture = _architecture(tensors)
+    vae = without_memory(lambda: Vae(architecture))
     weights = {key: value for key, value in tensors.items() if key not in _CONSTANTS}
     for key, constant in _CONSTANTS.items():
         if key in tensors and not bool((tensors[key] == constant).all()):
@@ -45,7 +47,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Vae | None:
                 f"a VAE of BB-ANS, but '{key}' is {_described(found.get(key))}, "
                 f"not {_described(expected.get(key))}"
             )
-    vae.load_state_dict(weights)
+    vae.to_empty(device="cpu").load_state_dict(weights)
     return vae.eval()
 
 
