@@ -9,29 +9,10 @@
 # that end in another exit code than the expected one are counted.
 set -uo pipefail
 
-shared=$(cd "$1" && pwd) || exit 2
-work=${2:-$(mktemp -d)}
-mkdir -p "$work" && work=$(cd "$work" && pwd) && cd "$work" || exit 2
-export NC_DATA=$work/data OMP_NUM_THREADS=1
-unset PYTHONPATH
+source "$(dirname "${BASH_SOURCE[0]}")/rows.sh"
+start_rows "$1" "${2:-$(mktemp -d)}"
 ln -sfn "$shared/data" files && ln -sfn "$shared/golden/bitswap" weights
 sample=files/imagenet-sample
-
-rows=0 bad=0
-row() {
-    local expected=$1 status
-    shift
-    rows=$((rows + 1))
-    printf '\n$ %s\n' "$*"
-    eval "$*" 2> stderr.txt
-    status=$?
-    grep -vE '^nc: [^:]+: [0-9,]+( of [0-9,]+)? ' stderr.txt
-    if [ "$status" -ne "$expected" ]; then
-        bad=$((bad + 1))
-        printf '!! exit %d, expected %d\n' "$status" "$expected"
-    fi
-}
-exec > >(sed -u "s#$work#.#g; s#--from files/#--from #") 2>&1
 
 # The numbers that the originals need hours for are reduced by these; the rest is as published.
 brief="--set training.duration=2 --set training.evaluate_at_start=false --threads 1 --force"
@@ -104,5 +85,4 @@ row 0 nc run bitswap benchmark --protocol bb-ans
 row 0 nc run bitswap plot digits --limit 20 -o digits.svg
 row 0 nc compare experiment grey.ncz drawn.ncz --plot rates.svg
 
-printf '\n%d commands, %d with another exit code than expected\n' "$rows" "$bad"
-exit "$((bad > 0))"
+end_of_rows

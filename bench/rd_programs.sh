@@ -8,28 +8,9 @@
 # end in another exit code than the expected one are counted.
 set -uo pipefail
 
-shared=$(cd "$1" && pwd) || exit 2
-work=${2:-$(mktemp -d)}
-mkdir -p "$work" && work=$(cd "$work" && pwd) && cd "$work" || exit 2
-export NC_DATA=$work/data OMP_NUM_THREADS=1
-unset PYTHONPATH
+source "$(dirname "${BASH_SOURCE[0]}")/rows.sh"
+start_rows "$1" "${2:-$(mktemp -d)}"
 ln -sfn "$shared/data/rd-sources" files
-
-rows=0 bad=0
-row() {
-    local expected=$1 status
-    shift
-    rows=$((rows + 1))
-    printf '\n$ %s\n' "$*"
-    eval "$*" 2> stderr.txt
-    status=$?
-    grep -vE '^nc: [^:]+: [0-9,]+( of [0-9,]+)? ' stderr.txt
-    if [ "$status" -ne "$expected" ]; then
-        bad=$((bad + 1))
-        printf '!! exit %d, expected %d\n' "$status" "$expected"
-    fi
-}
-exec > >(sed -u "s#$work#.#g; s#$shared#shared#g") 2>&1
 
 # What takes the original minutes and hours is reduced by these; the rest is as published.
 upper="--set training.duration=100 --set training.evaluate_every=50 --set training.checkpoint_every=50 --set validation_batches=2 --threads 1 --force"
@@ -112,5 +93,4 @@ row 0 nc run rd-bounds plot upper-banana upper-ntc lower-banana --unit bits --pe
 row 0 'nc sweep -o sweep --grid lamb=1,3,10 --jobs 2 -- run rd-bounds blahut-arimoto --dataset banana --lamb {lamb} --json'
 row 0 nc run rd-bounds sandwich --dataset npy:x.npy --lamb 3 --method analytic --method blahut-arimoto --jobs 2 -o mine
 
-printf '\n%d commands, %d with another exit code than expected\n' "$rows" "$bad"
-exit "$((bad > 0))"
+end_of_rows
