@@ -1,15 +1,12 @@
-"""Bounds of toy sources: their speed, how near they come to the truth, and the original's numbers.
+"""How near the bounds of toy sources come to the truth, and the original's numbers.
 
-    python bench/rd_bounds.py [speed] [gaussians] [banana] [--rounds N] [--out FOLDER] [--quick]
+    python bench/rd_bounds.py [gaussians] [banana] [--out FOLDER] [--quick]
 
-- speed: CPU milliseconds of a training step of the upper bound, with its share of validation and
-  checkpoints; CPU seconds of 800 training steps of a lower bound, and of one exhaustive C_k of it.
 - gaussians: both bounds of N(0, I_n), whose rate-distortion function is known.
 - banana: both bounds of the 2-D banana, and the width of the sandwich.
 
-All in one thread. The latter two run commands as a user would type them; rates are nats per vector,
-distortions mean squared errors. Numbers of the original were measured once, on another machine, on
-which its times varied too: ratios of times are a hint and no measurement. ``--out`` writes
+Runs commands as a user would type them, in one thread; rates are nats per vector, distortions mean
+squared errors. Times of the original are of another machine. ``--out`` writes
 rd-bounds-QUESTION.csv and .json. ``--quick`` is to see that the program works: it trains so little
 that the numbers mean nothing.
 """
@@ -20,91 +17,25 @@ import argparse
 import json
 import math
 import os
-import platform
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-# NumPy, PyTorch and compiled kernels: one thread each.
-os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
-
 import numpy as np
-import torch
+from rd_records import MEASURED, evaluation_of, original, record
 
-from nc_core.config import load_config
-from nc_core.models import installed
-from nc_core.plots import write_csv
-from nc_core.runs import RunDirectory
-from nc_core.training import Hardware
 from nc_rd_bounds.analytic import gaussian_optimum
-from nc_rd_bounds.demo import write_source
-from nc_rd_bounds.lower.climb import Search, maximise
-from nc_rd_bounds.lower.config import LowerConfig
-from nc_rd_bounds.lower.release import TrainedMultiplier, read_multiplier
-from nc_rd_bounds.lower.train import train as train_lower
-from nc_rd_bounds.rows import flat_rows
-from nc_rd_bounds.run_data import training_sources
-from nc_rd_bounds.sources.vectors import Source
-from nc_rd_bounds.upper.config import UpperConfig
-from nc_rd_bounds.upper.train import train as train_upper
 
-SCHEMA = "nc-bench-rd-bounds/1"
-SHARED = Path(os.environ.get("NC_TEST_SHARED", Path(__file__).parents[2] / "shared"))
-MEASURED = SHARED / "golden" / "rd-bounds-vector" / "scaled_runs.json"
-QUESTIONS = ("speed", "gaussians", "banana")
-CPU = Hardware(device="cpu", threads=1)
-ANOTHER_MACHINE = "the original, on another machine"
-
-BLOCK = 1000  # steps that are timed at once: what the original validates after
-LOWER_RECIPE, LOWER_LAMB = "lower-banana-small", 3.0
-MINIBATCHES = {64: 6, 256: 6, 1024: 3}  # k: how many C_k are timed at once
-# The original at k = 64: steps of a climb, and CPU seconds of C_k with all climbs in one batch.
-SMALL_STEPS, SMALL_BATCHED = 256, 0.23
-
+QUESTIONS = ("gaussians", "banana")
+LOWER_RECIPE = "lower-banana-small"
 GAUSSIANS = {2: "gauss2-x3", 4: "gauss4-x3", 8: "gauss8-x3"}  # n: the original's run
 EVALUATIONS = {256: 15, 1024: 10}  # k: samples of xi
 SEED_OF_EVALUATION = "1"
-
-
-@dataclass(frozen=True)
-class Speed:
-    """CPU time of one thing, and what the original took for it.
-
-    Args:
-        what: was done.
-        setting: recipe, lambda and sizes.
-        unit: of all times.
-        rounds: timed.
-        least, median: of the rounds.
-        climb_steps: mean of the climbs of C_k.
-        original: the same setting.
-        original_least, original_most: of all its runs of such a kind.
-        original_climb_steps: mean of its climbs.
-        times_faster: the original's time over our median.
-        original_is: where its numbers come from.
-    """
-
-    what: str
-    setting: str
-    unit: str
-    rounds: int
-    least: float
-    median: float
-    climb_steps: float | None
-    original: float
-    original_least: float
-    original_most: float
-    original_climb_steps: float | None
-    times_faster: float
-    original_is: str
 
 
 @dataclass(frozen=True)
@@ -147,162 +78,6 @@ class Truth:
     rate: float
     distortion: float
     intercept: float
-
-
-def original(question: str) -> dict[str, dict[str, Any]]:
-    """The original's runs, ``upper_bound`` or ``lower_bound``, by name."""
-    return {row["name"]: row for row in json.loads(MEASURED.read_text())[question]["rows"]}
-
-
-# ------------------------------------------------------------------------------------------ speed
-
-
-def speed(rounds: int, *, quick: bool) -> Iterator[Speed]:
-    with TemporaryDirectory(prefix="nc-rd-bounds-") as name:
-        folder = Path(name)
-        write_source(folder)
-        yield from upper_speeds(folder, rounds, 20 if quick else BLOCK)
-        seconds, network, config, source = train_lower_for(folder, rounds, 20 if quick else None)
-        runs = original("lower_bound")
-        took = [run["cpu_train_s"] for run in runs.values() if run["cpu_train_s"] is not None]
-        yield speed_row("800 steps of the lower bound", f"{LOWER_RECIPE}, lambda 3, k 256", "s",
-                        seconds, runs["banana-3"]["cpu_train_s"], took)  # fmt: skip
-        yield from maximum_speeds(network, config, source, rounds)
-
-
-def upper_speeds(folder: Path, rounds: int, block: int) -> Iterator[Speed]:
-    demo = f"data.train=gaussian?params={folder / 'gaussian_params-dim=2.npz'}"
-    runs = original("upper_bound")
-    for what, recipe, settings, like in (
-        ("MAF", "upper-banana", (), ["banana-maf-3", "banana-maf-30"]),
-        ("NTC", "upper-banana-ntc", (), ["banana-ntc-3", "banana-ntc-30"]),
-        ("demo model", "upper-demo", (demo,), ["gauss2-demo-3"]),
-    ):
-        config = load_config(UpperConfig, recipe, package="nc_rd_bounds", settings=[
-            *settings, f"training.duration={(rounds + 1) * block}",
-        ])  # fmt: skip
-        seconds = seconds_of_blocks(config, folder / recipe, block)
-        took = [runs[name]["cpu_ms_per_step"] for name in like]
-        yield speed_row(
-            f"a step of the upper bound, {what}",
-            f"{recipe}, lambda {config.lamb:g}, batch {config.training.batch_size}",
-            "ms", [1e3 * one / block for one in seconds], took[0], took,
-        )  # fmt: skip
-
-
-def seconds_of_blocks(config: UpperConfig, path: Path, block: int) -> list[float]:
-    """CPU seconds of one block of steps after another, without the first, of one training."""
-    marks: list[float] = []
-
-    def tell(done: int, _: int) -> None:
-        if done % block == 0:
-            marks.append(time.process_time())
-
-    with RunDirectory.create(path, config.to_json()) as run:
-        train_upper(config, run, *training_sources(config, installed()), hardware=CPU,
-                    progress=tell)  # fmt: skip
-    return [after - before for before, after in pairwise(marks)]
-
-
-def train_lower_for(
-    folder: Path, rounds: int, steps: int | None
-) -> tuple[list[float], TrainedMultiplier, LowerConfig, Source]:
-    """CPU seconds of several trainings, with a network that they made and its evaluation data."""
-    seconds = []
-    for number in range(rounds + 1):  # the first is short: it compiles
-        duration = steps or (800 if number else 2)
-        config = load_config(LowerConfig, LOWER_RECIPE, package="nc_rd_bounds", settings=[
-            f"lamb={LOWER_LAMB}", f"training.duration={duration}",
-        ])  # fmt: skip
-        training, evaluation = training_sources(config, installed())
-        with RunDirectory.create(folder / f"lower-{number}", config.to_json()) as run:
-            before = time.process_time()
-            train_lower(config, run, training, hardware=CPU)
-            seconds.append(time.process_time() - before)
-    return seconds[1:], read_multiplier(run.path), config, evaluation
-
-
-def maximum_speeds(
-    model: TrainedMultiplier, config: LowerConfig, source: Source, rounds: int
-) -> Iterator[Speed]:
-    search = Search(**config.climb.to_json()).exhaustive()
-    for k, count in MINIBATCHES.items():
-        seconds, steps = seconds_of_maximum(model, source, search, k, count, rounds)
-        for how, took, all_took, original_steps in original_maxima(k):
-            yield speed_row(
-                "an exhaustive C_k", f"banana, lambda {model.lamb:g}, k {k}", "s", seconds,
-                took, all_took, climb_steps=steps, original_steps=original_steps,
-                original_is=f"{ANOTHER_MACHINE}, {how}",
-            )  # fmt: skip
-
-
-def original_maxima(k: int) -> Iterator[tuple[str, float, list[float], float]]:
-    """How the original climbed, its CPU seconds of C_k there and in all cases, steps of a climb."""
-    document = json.loads(MEASURED.read_text())["lower_bound"]
-    if k == 64:
-        loop = document["maximiser_check"]["cpu_s_original"] / 2
-        yield "N(0, I_2), a loop over starts", loop, [loop], SMALL_STEPS
-        yield "N(0, I_2), changed to one batch", SMALL_BATCHED, [SMALL_BATCHED], SMALL_STEPS
-        return
-    runs = {run["name"]: evaluation_of(run, k) for run in document["rows"]}
-    took = {name: one["cpu_s"] / (2 * one["M"]) for name, one in runs.items()}
-    steps = runs["banana-3"]["mean_climb_steps"]
-    yield "changed to one batch", took["banana-3"], list(took.values()), steps
-
-
-def seconds_of_maximum(
-    model: TrainedMultiplier, source: Source, search: Search, k: int, count: int, rounds: int
-) -> tuple[list[float], float]:
-    """CPU seconds of one C_k, a mean over minibatches, in each round; and mean steps of a climb."""
-    batches = [flat_rows(source, np.arange(i * k, (i + 1) * k)) for i in range(count)]
-    with torch.no_grad():
-        pairs = [(x, model.network(x)) for x in batches]
-    seconds = []
-    for _ in range(rounds):
-        before = time.process_time()
-        found = [maximise(x, log_u, model.lamb, search) for x, log_u in pairs]
-        seconds.append((time.process_time() - before) / count)
-    steps = torch.cat([one.climbs.steps for one in found])
-    return seconds, float(torch.where(steps < 0, search.steps, steps).double().mean())
-
-
-def speed_row(
-    what: str,
-    setting: str,
-    unit: str,
-    times: list[float],
-    took: float,
-    all_took: list[float],
-    *,
-    climb_steps: float | None = None,
-    original_steps: float | None = None,
-    original_is: str = ANOTHER_MACHINE,
-) -> Speed:
-    median = statistics.median(times)
-    return Speed(
-        what=what,
-        setting=setting,
-        unit=unit,
-        rounds=len(times),
-        least=round(min(times), 4),
-        median=round(median, 4),
-        climb_steps=None if climb_steps is None else round(climb_steps, 1),
-        original=round(took, 3),
-        original_least=round(min(all_took), 3),
-        original_most=round(max(all_took), 3),
-        original_climb_steps=original_steps,
-        times_faster=round(took / median, 2),
-        original_is=original_is,
-    )
-
-
-def evaluation_of(run: dict[str, Any], k: int) -> dict[str, Any]:
-    """The original's evaluation of a network with minibatches of k samples."""
-    (found,) = (one for one in run["evaluations"] if one["k"] == k)
-    return dict(found)
-
-
-# ----------------------------------------------------------------------------------------- bounds
 
 
 class Commands:
@@ -498,21 +273,6 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 5)
 
 
-# ----------------------------------------------------------------------------------------- output
-
-
-def print_speed(row: Speed) -> None:
-    steps = ""
-    if row.climb_steps is not None:
-        steps = f" ({row.climb_steps:g} steps a climb, original {row.original_climb_steps:g})"
-    print(
-        f"{row.what:38}{row.setting:37}{row.least:9.4f} {row.unit:2} least{row.median:9.4f} median;"
-        f"{row.original:7.2f} ({row.original_least:g} to {row.original_most:g}) "
-        f"{row.original_is}: {row.times_faster:.1f} x{steps}",
-        flush=True,
-    )
-
-
 def print_bound(row: Bound) -> None:
     cells = [row.value, row.standard_error, row.truth, row.share_of_truth, row.original,
              row.original_error, row.cpu_seconds, row.original_cpu_seconds]  # fmt: skip
@@ -528,58 +288,23 @@ def print_heading() -> None:
     print(f"{'source':10}{'lambda':>6}  {'':30}" + "".join(f"{head:>11}" for head in heads))
 
 
-def versions() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-    }
-
-
-def write(folder: Path, question: str, rows: list[dict[str, Any]], about: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"rd-bounds-{question}.json"
-    document = {"schema": SCHEMA, "versions": versions(), **about, "rows": rows}
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    write_csv(path.with_suffix(".csv"), list(rows[0]), [list(row.values()) for row in rows])
-
-
-def rows_of(question: str, options: argparse.Namespace) -> Iterator[Speed | Bound]:
-    if question == "speed":
-        yield from speed(options.rounds, quick=options.quick)
-        return
-    print_heading()
-    with TemporaryDirectory(prefix="nc-rd-bounds-") as folder:
-        commands = Commands(Path(folder), quick=options.quick)
-        yield from gaussians(commands) if question == "gaussians" else banana(commands)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "questions", nargs="*", metavar="QUESTION", help=f"{', '.join(QUESTIONS)} (default: all)"
+        "questions", nargs="*", metavar="QUESTION", help=f"{', '.join(QUESTIONS)} (default: both)"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of speed (default 3)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write the results here")
     parser.add_argument("--quick", action="store_true", help="train hardly at all: a test run")
     options = parser.parse_args()
     asked = options.questions or list(QUESTIONS)
     if unknown := set(asked) - set(QUESTIONS):
         parser.error(f"no question {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)}")
-    torch.set_num_threads(1)
     for question in asked:
-        rows: list[dict[str, Any]] = []
-        load = os.getloadavg()[0]
-        for row in rows_of(question, options):
-            if isinstance(row, Speed):
-                print_speed(row)
-            else:
-                print_bound(row)
-            rows.append(asdict(row))
-            about = {"quick": options.quick, "load_average": [load, os.getloadavg()[0]]}
-            if options.out:  # after every row: some take minutes
-                write(options.out, question, rows, about)
+        print_heading()
+        with TemporaryDirectory(prefix="nc-rd-bounds-") as folder:
+            commands = Commands(Path(folder), quick=options.quick)
+            rows = gaussians(commands) if question == "gaussians" else banana(commands)
+            record(rows, print_bound, options.out, question, options.quick)
 
 
 if __name__ == "__main__":

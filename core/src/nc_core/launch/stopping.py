@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from nc_core.signals import give_back, take_over
 
 __all__ = ["StopRequests"]
 
@@ -25,15 +25,7 @@ class StopRequests:
         self.count += 1
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)
-                # Whoever starts with nohup wants to outlive the terminal.
-                if number is None or (
-                    name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN
-                ):
-                    continue
-                self._before[number] = signal.signal(number, self._handle)
+        self._before = take_over(("SIGINT", "SIGTERM", "SIGHUP"), self._handle)
         return self
 
     def __exit__(
@@ -42,5 +34,4 @@ class StopRequests:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from nc_core.signals import give_back, take_over
 from nc_core.training.shards import reduce
 
 __all__ = ["Interrupts", "StoppedAtOnce"]
@@ -70,9 +69,7 @@ class Interrupts:
             raise StoppedAtOnce
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
+        self._before = take_over(("SIGINT", "SIGTERM"), self._handle)
         return self
 
     def __exit__(
@@ -81,5 +78,4 @@ class Interrupts:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)
