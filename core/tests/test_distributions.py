@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from decimal import Decimal
 
@@ -52,8 +53,18 @@ BINS = {
     "no edge": EdgeBins(np.zeros(0, np.int64)),
 }
 
+# Scales closer together.
+FINER = {
+    "finer pixels": PixelBins(256, scale_bits=10),
+    "finer affine": AffineBins(-4000, 13, 600, scale_shift=-2, scale_bits=8),
+    "finer edges": EdgeBins(np.array([-9000, -20, -20, 0, 7, 5000]), scale_shift=1, scale_bits=7),
+}
+ALL_BINS = BINS | FINER
+SCALE_BITS = [6, 7, 8, 9, 10]
+
 means = st.integers(-(2**18), 2**18) | st.integers(-MEAN_LIMIT, MEAN_LIMIT)
 scales = st.integers(0, 1023)
+fine_scales = st.integers(0, 2**14 - 1)
 
 
 def repeated(make, lanes):
@@ -109,21 +120,23 @@ def location_scale(family, mean, scale, bins, precision, window=None):
 # Intervals and their inverses
 
 
-@pytest.mark.parametrize("bins", BINS.values(), ids=BINS)
+@pytest.mark.parametrize("bins", ALL_BINS.values(), ids=ALL_BINS)
 @pytest.mark.parametrize("family", FAMILIES)
-@given(mean=means, scale=scales, precision=st.sampled_from([12, 24, 28]))
+@given(mean=means, scale=fine_scales, precision=st.sampled_from([12, 24, 28]))
 @settings(max_examples=15, deadline=None)
 def test_location_scale_owns_every_count_once(family, bins, mean, scale, precision):
-    make = location_scale(family, mean, scale, bins, precision)
+    make = location_scale(family, mean, scale % bins.scales, bins, precision)
     freqs = check_inverse(make, bins.size, precision, counts_to_try(precision))
     assert (freqs >= 1).all()
 
 
-@pytest.mark.parametrize("bins", BINS.values(), ids=BINS)
-@given(mean=means, scale=scales, window=st.integers(1, 23), precision=st.sampled_from([12, 28]))
+@pytest.mark.parametrize("bins", ALL_BINS.values(), ids=ALL_BINS)
+@given(
+    mean=means, scale=fine_scales, window=st.integers(1, 23), precision=st.sampled_from([12, 28])
+)
 @settings(max_examples=15, deadline=None)
 def test_a_window_owns_every_count_once(bins, mean, scale, window, precision):
-    make = location_scale(DiscretizedLogistic, mean, scale, bins, precision, window)
+    make = location_scale(DiscretizedLogistic, mean, scale % bins.scales, bins, precision, window)
     check_inverse(make, bins.size, precision, counts_to_try(precision))
 
 
@@ -251,22 +264,54 @@ def nodes():
     return [(spare * int(node) + (1 << 25)) >> 26 for node in generate.sigmoid()]
 
 
-@given(mean=st.integers(-70000, 70000), scale=scales, symbol=st.integers(1, 255))
+@given(
+    mean=st.integers(-70000, 70000),
+    scale=fine_scales,
+    symbol=st.integers(1, 255),
+    bits=st.sampled_from(SCALE_BITS),
+)
 @settings(max_examples=60, deadline=None)
-def test_starts_follow_the_declared_formula(nodes, mean, scale, symbol):
-    inverse = int((Decimal(2) ** (30 - Decimal(scale) / 64)).to_integral_value())
+def test_starts_follow_the_declared_formula(nodes, mean, scale, symbol, bits):
+    scale %= 16 << bits
+    inverse = int((Decimal(2) ** (30 - Decimal(scale) / (1 << bits))).to_integral_value())
     argument = ((((symbol << 8) - 128) - mean) * inverse) >> 16
     position = min(max(argument, -24 << 16), 24 << 16) + (24 << 16)
     cell, fraction = position >> 10, position & 1023
     value = nodes[cell] + ((nodes[cell + 1] - nodes[cell]) * fraction >> 10)
-    distribution = DiscretizedLogistic(np.array([[mean]]), np.array([[scale]]), PixelBins(256))
+    bins = PixelBins(256, scale_bits=bits)
+    distribution = DiscretizedLogistic(np.array([[mean]]), np.array([[scale]]), bins)
     starts, _ = distribution.intervals(np.array([[symbol]]))
     assert int(starts[0, 0]) == (value >> 8) + symbol
 
 
-def test_inverse_scales_are_correctly_rounded():
-    exact = [(Decimal(2) ** (30 - Decimal(i) / 64)).to_integral_value() for i in range(1024)]
-    assert tables.inverse_scales().tolist() == [int(value) for value in exact]
+@pytest.mark.parametrize("bits", SCALE_BITS)
+def test_scales_are_correctly_rounded_in_both_directions(bits):
+    octaves = [Decimal(i) / (1 << bits) for i in range(16 << bits)]
+    inverse = [int((Decimal(2) ** (30 - octave)).to_integral_value()) for octave in octaves]
+    forward = [int((Decimal(2) ** (10 + octave)).to_integral_value()) for octave in octaves]
+    assert tables.inverse_scales(bits).tolist() == inverse
+    assert tables.forward_scales(bits).tolist() == forward
+
+
+SCALES_SHA256 = {
+    6: "5d4e22a30fb01dd785531b83051bba2387a9303df78011a00e3518aff5835055",
+    7: "7ac79a0122bf4e0641ff93618e419581f81531cac9deff815c6ba73df05205bd",
+    8: "d632ed45720027481f2cf35d26e504c1dcd23deabeef5ad2f5708943361f214d",
+    9: "f5c19bb116048b035d6e430474ba2649f69e97c80ef5ecdb9fa2b47d2616fab2",
+    10: "d4b8e1d7f8fb9f6219143877d76858e0dc4368ae388d3efbc7e091ac6117bb2e",
+}
+
+
+@pytest.mark.parametrize("bits", SCALE_BITS)
+def test_scales_are_those_that_files_were_written_with(bits):
+    both = np.concatenate([tables.inverse_scales(bits), tables.forward_scales(bits)])
+    assert hashlib.sha256(both.astype("<i8").tobytes()).hexdigest() == SCALES_SHA256[bits]
+
+
+def test_every_grid_of_scales_holds_the_coarser_ones():
+    for bits in SCALE_BITS[1:]:
+        assert np.array_equal(tables.inverse_scales(bits)[::2], tables.inverse_scales(bits - 1))
+        assert np.array_equal(tables.forward_scales(bits)[::2], tables.forward_scales(bits - 1))
 
 
 @pytest.mark.parametrize("precision", [12, 17, 24, 28])
@@ -337,6 +382,21 @@ def test_code_length_is_that_of_the_real_valued_distribution(family, low, high):
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = np.nansum(-pmf * np.log2(pmf))
     assert 0 <= (pmf * coded).sum() / entropy - 1 < 1e-4
+
+
+@pytest.mark.parametrize("bits, most", [(6, 2e-5), (8, 2e-6), (10, 2e-7)])
+def test_finer_scales_cost_less(bits, most):
+    """What rounding the scale of a Gaussian costs, with its mean on the grid."""
+    cases, bins = 400, AffineBins(-(10 << 8), 1 << 7, 40, scale_bits=bits)
+    scales = np.exp(np.random.default_rng(2).uniform(np.log(0.9), np.log(1.1), (cases, 1)))
+    edges = (np.arange(1, 40) / 2 - 10) / scales
+    whole = [np.zeros((cases, 1)), real_cdf(DiscretizedGaussian, edges), np.ones((cases, 1))]
+    pmf = np.diff(np.concatenate(whole, axis=1), axis=1)
+    index = np.repeat(bins.scale_index(scales), 40, 1)
+    coded = DiscretizedGaussian(np.zeros((1, 1), int), index, bins, precision=28)
+    symbols = np.broadcast_to(np.arange(40), (cases, 40))
+    cost = (pmf * (coded.bits(symbols) + np.log2(np.maximum(pmf, 1e-300)))).sum() / cases
+    assert 0 < cost < most
 
 
 def test_a_window_costs_nothing_at_the_bound():
@@ -423,8 +483,24 @@ def test_grids_round_to_the_nearest_index():
     assert scale_value(np.array([384, 448])).tolist() == [1.0, 2.0]
 
 
+@pytest.mark.parametrize("bits", SCALE_BITS)
+def test_scales_round_to_the_nearest_index_of_any_grid(bits):
+    count, half_step = 16 << bits, 2.0 ** (0.5 / (1 << bits)) - 1
+    index = np.arange(count)
+    for shift in (-8, 0, 5):
+        values = scale_value(index, shift, bits)
+        assert np.allclose(values, 2.0 ** (index / (1 << bits) - 6 + shift), rtol=1e-13)
+        for change in (0, half_step * 0.99, -half_step * 0.99):
+            assert np.array_equal(scale_index(values * (1 + change), shift, bits), index)
+        bins = PixelBins(scale_shift=shift, scale_bits=bits)
+        assert bins.scales == count
+        assert np.array_equal(bins.scale_index(values), index)
+
+
 def test_grids_are_limited_to_their_ends():
-    assert scale_index(np.array([1e-300, 1e-2, 1e9, np.inf])).tolist() == [0, 0, 1023, 1023]
+    ends = np.array([1e-300, 1e-2, 1e9, np.inf])
+    assert scale_index(ends).tolist() == [0, 0, 1023, 1023]
+    assert scale_index(ends, scale_bits=10).tolist() == [0, 0, 16383, 16383]
     assert position_index(np.array([1e30, -np.inf]), 8).tolist() == [1 << 30, -(1 << 30)]
     assert position_index(np.array([1.0, -0.25, 0.001]), 8).tolist() == [256, -64, 0]
 
@@ -474,12 +550,16 @@ REFUSED = {
     "too many symbols": lambda: PixelBins(65537),
     "no fractional bits": lambda: PixelBins(256, 0),
     "a far shift": lambda: PixelBins(256, 8, 9),
+    "coarser scales": lambda: PixelBins(256, scale_bits=5),
+    "the finest scales and finer": lambda: PixelBins(256, scale_bits=11),
+    "indices of finer scales still": lambda: scale_index(np.ones(1), 0, 11),
     "bins of no width": lambda: AffineBins(0, 0, 4),
     "bins out of reach": lambda: AffineBins(0, 1 << 29, 4),
     "offsets of one axis": lambda: AffineBins(np.zeros(3, int), 1, 4),
     "decreasing edges": lambda: EdgeBins(np.array([3, 2])),
     "edges of two axes": lambda: EdgeBins(np.array([[1, 2]])),
     "an unknown scale": lambda: DiscretizedLogistic(ONE, ONE + 1024, PixelBins()),
+    "an unknown finer scale": lambda: DiscretizedLogistic(ONE, ONE + 4096, PixelBins(scale_bits=8)),
     "a negative scale": lambda: DiscretizedLogistic(ONE, ONE - 1, PixelBins()),
     "a real-valued mean": lambda: DiscretizedLogistic(ONE + 0.5, ONE, PixelBins()),
     "a mean of 33 bits": lambda: DiscretizedLogistic(ONE + (1 << 32), ONE, PixelBins()),
@@ -500,6 +580,9 @@ REFUSED = {
     ),
     "a component with a window": lambda: Mixture(
         [DiscretizedLogistic(ONE, ONE, BINS["pixels"], window=8)], np.ones((1, 1, 1), int)
+    ),
+    "components of finer scales": lambda: Mixture(
+        [DiscretizedLogistic(ONE, ONE, FINER["finer pixels"])], np.ones((1, 1, 1), int)
     ),
     "weights of no bits": lambda: weight_index(np.ones((1, 1)), 0),
     "real weights that sum to 2": lambda: weight_index(np.ones((2, 1))),

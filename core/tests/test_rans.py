@@ -48,8 +48,14 @@ def coder(request):
 # Distributions of every family, of any shape
 
 
-def parameters(generator, shape, spread=300 << 8):
-    return generator.integers(-spread, spread, shape), generator.integers(0, 1024, shape)
+def parameters(generator, shape, spread=300 << 8, scales=1024):
+    return generator.integers(-spread, spread, shape), generator.integers(0, scales, shape)
+
+
+def finer(generator, shape, bins, **options):
+    """A Gaussian with any of the scales of a finer grid."""
+    means, scales = parameters(generator, shape, scales=bins.scales)
+    return DiscretizedGaussian(means, scales, bins, **options)
 
 
 def mixture(generator, shape, bins):
@@ -110,6 +116,11 @@ FAMILIES = {
         *parameters(g, s), AffineBins(-50000, 99, 999), precision=28, window=8
     ),
     "window of pixels": lambda g, s: DiscretizedLaplace(*parameters(g, s), PixelBins(), window=3),
+    "finer pixels": lambda g, s: finer(g, s, PixelBins(scale_bits=10)),
+    "finer edges": lambda g, s: finer(g, s, EdgeBins(edges(g), 8, 2, scale_bits=7)),
+    "finer window": lambda g, s: finer(
+        g, s, AffineBins(-50000, 99, 999, scale_bits=9), precision=28, window=8
+    ),
     "mixture": lambda g, s: mixture(g, s, PixelBins()),
     "mixture on edges": lambda g, s: mixture(g, s, EdgeBins(edges(g, 1, s[1]))),
 }
@@ -387,9 +398,10 @@ def test_intervals_that_make_no_sense_are_refused(coder, starts, freqs, precisio
     assert message.is_initial()
 
 
-def test_parameters_that_changed_behind_its_back_cannot_crash_the_coder():
+@pytest.mark.parametrize("scale_bits", [6, 10])
+def test_parameters_that_changed_behind_its_back_cannot_crash_the_coder(scale_bits):
     mean, scale = np.full((9, 1), 30000, np.int32), np.full((9, 1), 600, np.int16)
-    distribution = DiscretizedLogistic(mean, scale, PixelBins())
+    distribution = DiscretizedLogistic(mean, scale, PixelBins(scale_bits=scale_bits))
     scale[:] = -5
     mean[:] = -(2**31)
     symbols = np.full((9, 1), 255)

@@ -26,7 +26,8 @@ Variables", arXiv 1905.06845, section 3.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,16 @@ from nc_core.ans.message import Message
 from nc_core.errors import CorruptFileError, WorkError
 from nc_core.protocols import Coder, Distribution
 
-__all__ = ["Chain", "pop_bb_ans", "pop_bit_swap", "push_bb_ans", "push_bit_swap"]
+__all__ = [
+    "Chain",
+    "Step",
+    "borrow",
+    "pop_bb_ans",
+    "pop_bit_swap",
+    "push_bb_ans",
+    "push_bit_swap",
+    "push_symbols",
+]
 
 
 class Chain(Protocol):
@@ -63,7 +73,36 @@ class Chain(Protocol):
         ...
 
 
-def push_bit_swap(coder: Coder, message: Message, chain: Chain, data: NDArray[Any]) -> float:
+class Step(NamedTuple):
+    """How far coding in Bit-Swap's order has come, for who watches it or goes on from there.
+
+    Attributes:
+        level: pushing: levels whose latent was drawn; depth + 1 when the prior was pushed too.
+            Popping: the level of ``variable``.
+        variable: the one that is neither on the message nor done with.
+        bits: net information so far.
+        pushed, popped: information of this step's push and pop, in bits.
+    """
+
+    level: int
+    variable: NDArray[Any]
+    bits: float = 0.0
+    pushed: float = 0.0
+    popped: float = 0.0
+
+
+Watch = Callable[[Step], object]
+
+
+def push_bit_swap(
+    coder: Coder,
+    message: Message,
+    chain: Chain,
+    data: NDArray[Any],
+    *,
+    start: Step | None = None,
+    watch: Watch | None = None,
+) -> float:
     """Push data, drawing every latent just before it is needed.
 
     Args:
@@ -71,6 +110,8 @@ def push_bit_swap(coder: Coder, message: Message, chain: Chain, data: NDArray[An
         message: changes in place; undefined after an error.
         chain: the model and its approximate posterior.
         data: integers, (steps, lanes).
+        start: to go on from, with the message as it was at that step.
+        watch: called after every step.
 
     Returns:
         Net information at the latents that were drawn, in bits: pushed minus popped, without
@@ -80,17 +121,36 @@ def push_bit_swap(coder: Coder, message: Message, chain: Chain, data: NDArray[An
         WorkError: the message ran out of words to borrow.
         ValueError: a symbol that its distribution cannot code.
     """
-    below, bits = data, 0.0
-    for level in range(1, chain.depth + 1):
-        latent, borrowed = _borrow(coder, message, chain.posterior(level, below))
-        pushed = _push(coder, message, chain.likelihood(level - 1, latent), below)
-        bits += pushed - borrowed
-        below = latent
-    return bits + _push(coder, message, chain.prior(), below)
+    step = Step(0, data) if start is None else start
+    while step.level < chain.depth:
+        level = step.level + 1
+        latent, borrowed = borrow(coder, message, chain.posterior(level, step.variable))
+        pushed = push_symbols(coder, message, chain.likelihood(level - 1, latent), step.variable)
+        step = Step(level, latent, step.bits + pushed - borrowed, pushed, borrowed)
+        if watch is not None:
+            watch(step)
+    pushed = push_symbols(coder, message, chain.prior(), step.variable)
+    if watch is not None:
+        watch(Step(chain.depth + 1, step.variable, step.bits + pushed, pushed))
+    return step.bits + pushed
 
 
-def pop_bit_swap(coder: Coder, message: Message, chain: Chain) -> NDArray[np.int64]:
+def pop_bit_swap(
+    coder: Coder,
+    message: Message,
+    chain: Chain,
+    *,
+    start: Step | None = None,
+    watch: Watch | None = None,
+) -> NDArray[np.int64]:
     """Pop what ``push_bit_swap`` pushed.
+
+    Args:
+        coder: of any kind.
+        message: changes in place; undefined after an error.
+        chain: the model and its approximate posterior.
+        start: to go on from, with the message as it was at that step.
+        watch: called after every step.
 
     Returns:
         The data, (steps, lanes).
@@ -98,25 +158,28 @@ def pop_bit_swap(coder: Coder, message: Message, chain: Chain) -> NDArray[np.int
     Raises:
         CorruptFileError: the stack is empty.
     """
-    above = coder.pop(message, chain.prior())
-    for level in range(chain.depth, 0, -1):
+    step = Step(chain.depth, coder.pop(message, chain.prior())) if start is None else start
+    while step.level:
+        level, above = step.level, step.variable
         below = coder.pop(message, chain.likelihood(level - 1, above))
         coder.push(message, above, chain.posterior(level, below))
-        above = below
-    return above
+        step = Step(level - 1, below)
+        if watch is not None:
+            watch(step)
+    return step.variable
 
 
 def push_bb_ans(coder: Coder, message: Message, chain: Chain, data: NDArray[Any]) -> float:
     """Push data, drawing all latents first; otherwise as ``push_bit_swap``."""
     variables, bits = [data], 0.0
     for level in range(1, chain.depth + 1):
-        latent, borrowed = _borrow(coder, message, chain.posterior(level, variables[-1]))
+        latent, borrowed = borrow(coder, message, chain.posterior(level, variables[-1]))
         variables.append(latent)
         bits -= borrowed
     for level in range(chain.depth):
         likelihood = chain.likelihood(level, variables[level + 1])
-        bits += _push(coder, message, likelihood, variables[level])
-    return bits + _push(coder, message, chain.prior(), variables[-1])
+        bits += push_symbols(coder, message, likelihood, variables[level])
+    return bits + push_symbols(coder, message, chain.prior(), variables[-1])
 
 
 def pop_bb_ans(coder: Coder, message: Message, chain: Chain) -> NDArray[np.int64]:
@@ -130,17 +193,23 @@ def pop_bb_ans(coder: Coder, message: Message, chain: Chain) -> NDArray[np.int64
     return variables[0]
 
 
-def _push(
+def push_symbols(
     coder: Coder, message: Message, distribution: Distribution, symbols: NDArray[Any]
 ) -> float:
+    """Push symbols, (steps, lanes); returns their information in bits."""
     starts, freqs = distribution.intervals(symbols)
     coder.push_intervals(message, starts, freqs, distribution.precision)
     return _information(freqs, distribution.precision)
 
 
-def _borrow(
+def borrow(
     coder: Coder, message: Message, distribution: Distribution
 ) -> tuple[NDArray[np.int64], float]:
+    """Draw symbols, (steps, lanes), by popping them; returns them and their information in bits.
+
+    Raises:
+        WorkError: the message ran out of words to borrow.
+    """
     try:
         symbols = coder.pop(message, distribution)
     except CorruptFileError as error:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from nc_core.errors import CorruptFileError
 
-__all__ = ["HEAD_MIN", "Message"]
+__all__ = ["HEAD_MAX", "HEAD_MIN", "Message"]
 
 HEAD_MIN = 1 << 31
-_HEAD_MAX = 1 << 63
+HEAD_MAX = 1 << 63
 _WORD_BITS = np.uint64(32)
 
 
@@ -88,6 +88,12 @@ class Message:
         twin.cursor = self.cursor.copy()
         return twin
 
+    def take(self, other: Message) -> None:
+        """Be in the state of another message of the same lanes, which is not to be used again."""
+        self.heads[:] = other.heads
+        self.stack = other.stack
+        self.cursor[:] = other.cursor
+
     def is_initial(self) -> bool:
         """Whether it holds exactly what it was constructed with."""
         fresh = Message(self.lanes, self.initial_words, self.seed)
@@ -125,7 +131,7 @@ class Message:
         message = cls(lanes) if base is None else base.copy()
         high = words[:lanes].astype(np.uint64)
         message.heads = (high << _WORD_BITS) | words[lanes : 2 * lanes].astype(np.uint64)
-        if bool(((message.heads < HEAD_MIN) | (message.heads >= _HEAD_MAX)).any()):
+        if bool(((message.heads < HEAD_MIN) | (message.heads >= HEAD_MAX)).any()):
             raise CorruptFileError("message head lies outside its interval")
         tail = words[2 * lanes :]
         message.reserve(len(tail))

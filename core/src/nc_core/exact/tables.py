@@ -25,12 +25,16 @@ from nc_core.exact import curves
 
 __all__ = [
     "ARGUMENT_BITS",
+    "EXPONENTIAL_BITS",
+    "EXPONENTIAL_STEP_BITS",
     "SHA256",
     "Activation",
     "ActivationTable",
     "ScaleCurve",
     "ScaleTable",
     "activation",
+    "exponential_sha256",
+    "exponential_table",
     "scale_table",
 ]
 
@@ -177,6 +181,35 @@ def _trimmed(
     return ActivationTable(name, low + first, low + last, fraction_bits, linear, kept)
 
 
+EXPONENTIAL_STEP_BITS = 10
+EXPONENTIAL_BITS = 20
+_EXPONENTIAL_SHA256 = "90a07d5ff1ed389fded18f91723ea1dfd33efcf412e0666be55b5c4c051fb5d4"
+
+
+@cache
+def exponential_table() -> NDArray[np.int32]:
+    """round(exp(-n * 2 ** -10) * 2 ** 20), up to the first n for which that is 0.
+
+    Between two arguments, the tangent is within 2 ** -23 of the exponential.
+
+    Raises:
+        WorkError: this machine computes another table than the format's.
+    """
+    # exp(-14.6) * 2 ** 20 is 0.48.
+    count = (146 << EXPONENTIAL_STEP_BITS) // 10
+    points = curves.exponential(Fraction(0), Fraction(-1, 1 << EXPONENTIAL_STEP_BITS), count)
+    values = np.array([curves.rounded(value, EXPONENTIAL_BITS) for value in points], np.int32)
+    table = _frozen(values[: int(np.argmin(values)) + 1].copy())
+    if exponential_sha256(table) != _EXPONENTIAL_SHA256:
+        raise WorkError("the table of 'exp' comes out wrong: integer arithmetic is broken here")
+    return table
+
+
+def exponential_sha256(table: NDArray[np.int32]) -> str:
+    """Hash of a table of exponentials and of everything that says how it is used."""
+    return _sha256(f"exp {EXPONENTIAL_STEP_BITS} {EXPONENTIAL_BITS}", table)
+
+
 @dataclass(frozen=True)
 class ScaleTable:
     """Indices of log-spaced scales for every raw output of a network.
@@ -240,13 +273,13 @@ def scale_table(
 
 def _thresholds(scale_shift: int) -> list[Fraction]:
     """Midpoints between neighbouring scales."""
-    octave = [int(value) for value in ans_tables.load("octave")]
+    octave = [int(value) for value in ans_tables.octave_mantissas()]
     octave.append(2 * octave[0])
     halves = [low + high for low, high in pairwise(octave)]
     exponent = scale_shift - 6 - _OCTAVE_BITS - 1
     return [
         halves[index % 64] * Fraction(2) ** (index // 64 + exponent)
-        for index in range(ans_tables.SCALES - 1)
+        for index in range(64 * ans_tables.SCALE_OCTAVES - 1)
     ]
 
 

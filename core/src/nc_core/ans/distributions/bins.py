@@ -3,8 +3,8 @@
 Symbol k owns the bin between edges k and k + 1; edge 0 is minus and edge S plus infinity, so
 the outer bins are open. Edges and means are integers with ``fraction_bits`` fractional bits.
 The unit of length is the user's choice (for pixels, one grey level); scales are
-2 ** (i / 64 - 6 + scale_shift) units. Bins are shared by all symbols of an array, or differ
-along its steps or lanes.
+2 ** (i / 2 ** scale_bits - 6 + scale_shift) units. Bins are shared by all symbols of an array,
+or differ along its steps or lanes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_core.ans import tables
 from nc_core.ans.distributions.base import integers
 from nc_core.ans.distributions.grids import position_index, scale_index
 
@@ -33,24 +34,35 @@ class Bins(ABC):
         size: number of symbols S.
         fraction_bits: of edges and means, 1 .. 14.
         scale_shift: octaves by which the grid of scales lies higher, -8 .. 8.
+        scale_bits: the grid of scales has 2 ** scale_bits steps to the octave, 6 .. 10.
         rows: (steps or 1, lanes or 1): along which axes of an array the bins differ.
     """
 
     size: int
     fraction_bits: int
     scale_shift: int
+    scale_bits: int
     rows: tuple[int, int]
 
-    def _set_grid(self, size: int, fraction_bits: int, scale_shift: int) -> None:
+    def _set_grid(self, size: int, fraction_bits: int, scale_shift: int, scale_bits: int) -> None:
         if not 1 <= size <= MAX_SIZE:
             raise ValueError(f"an alphabet has 1 .. {MAX_SIZE} symbols, not {size}")
         if not 1 <= fraction_bits <= 14:
             raise ValueError(f"positions have 1 .. 14 fractional bits, not {fraction_bits}")
         if not -8 <= scale_shift <= 8:
             raise ValueError(f"scales are shifted by -8 .. 8 octaves, not {scale_shift}")
+        finest = tables.FINEST_STEP_BITS
+        if not tables.STEP_BITS <= scale_bits <= finest:
+            raise ValueError(f"scales have {tables.STEP_BITS} .. {finest} bits, not {scale_bits}")
         self.size = int(size)
         self.fraction_bits = int(fraction_bits)
         self.scale_shift = int(scale_shift)
+        self.scale_bits = int(scale_bits)
+
+    @property
+    def scales(self) -> int:
+        """Number of scales on the grid."""
+        return tables.SCALE_OCTAVES << self.scale_bits
 
     def mean_index(self, means: NDArray[Any]) -> NDArray[np.int32]:
         """Real-valued means, in units of length, as the integers that distributions take."""
@@ -58,7 +70,7 @@ class Bins(ABC):
 
     def scale_index(self, scales: NDArray[Any]) -> NDArray[np.int16]:
         """Real-valued scales, in units of length, as the indices that distributions take."""
-        return scale_index(scales, self.scale_shift)
+        return scale_index(scales, self.scale_shift, self.scale_bits)
 
     @abstractmethod
     def edges(self, step: int | slice, symbols: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -93,7 +105,7 @@ class AffineBins(Bins):
         step: integers >= 1, the same.
         size: 1 .. 65536 symbols.
         fraction_bits: of offset and step.
-        scale_shift: see :class:`Bins`.
+        scale_shift, scale_bits: see :class:`Bins`.
 
     Raises:
         ValueError: an argument out of range; edges reach beyond 2 ** 30.
@@ -106,8 +118,9 @@ class AffineBins(Bins):
         size: int,
         fraction_bits: int = 8,
         scale_shift: int = 0,
+        scale_bits: int = tables.STEP_BITS,
     ) -> None:
-        self._set_grid(size, fraction_bits, scale_shift)
+        self._set_grid(size, fraction_bits, scale_shift, scale_bits)
         offsets, steps = np.broadcast_arrays(
             integers(offset, "offsets", -POSITION_LIMIT, POSITION_LIMIT),
             integers(step, "steps", 1, POSITION_LIMIT),
@@ -136,14 +149,21 @@ class PixelBins(AffineBins):
         size: 1 .. 65536 symbols, 256 for the usual pixels.
         fraction_bits: of the means.
         scale_shift: see :class:`Bins`; 5 suits samples of 16 bits (scales from 1/2 to 32000).
+        scale_bits: see :class:`Bins`.
 
     Raises:
         ValueError: an argument out of range.
     """
 
-    def __init__(self, size: int = 256, fraction_bits: int = 8, scale_shift: int = 0) -> None:
+    def __init__(
+        self,
+        size: int = 256,
+        fraction_bits: int = 8,
+        scale_shift: int = 0,
+        scale_bits: int = tables.STEP_BITS,
+    ) -> None:
         width = 1 << int(fraction_bits)
-        super().__init__(-width // 2, width, size, fraction_bits, scale_shift)
+        super().__init__(-width // 2, width, size, fraction_bits, scale_shift, scale_bits)
 
 
 class EdgeBins(Bins):
@@ -153,19 +173,25 @@ class EdgeBins(Bins):
         edges: integers, not decreasing along the last axis, (S - 1,) for all symbols or
             (steps or 1, lanes or 1, S - 1); edge k = 1 .. S - 1 is at index k - 1.
         fraction_bits: of the edges.
-        scale_shift: see :class:`Bins`.
+        scale_shift, scale_bits: see :class:`Bins`.
 
     Raises:
         ValueError: an argument out of range, or decreasing edges.
     """
 
-    def __init__(self, edges: NDArray[Any], fraction_bits: int = 8, scale_shift: int = 0) -> None:
+    def __init__(
+        self,
+        edges: NDArray[Any],
+        fraction_bits: int = 8,
+        scale_shift: int = 0,
+        scale_bits: int = tables.STEP_BITS,
+    ) -> None:
         array = integers(edges, "edges", -POSITION_LIMIT, POSITION_LIMIT)
         if array.ndim == 1:
             array = array[None, None]
         if array.ndim != 3:
             raise ValueError(f"edges have 1 axis or 3 (steps, lanes, S - 1), not {array.ndim}")
-        self._set_grid(array.shape[2] + 1, fraction_bits, scale_shift)
+        self._set_grid(array.shape[2] + 1, fraction_bits, scale_shift, scale_bits)
         self._edges = np.ascontiguousarray(array, np.int32)
         if not bool((self._edges[..., 1:] >= self._edges[..., :-1]).all()):
             raise ValueError("edges must not decrease")

@@ -51,8 +51,8 @@ class LocationScale(FusedDistribution):
         means: integers of 32 bits, ``bins.fraction_bits`` of them fractional; together with
             ``scales`` they broadcast to the shape (steps, lanes). Arrays of the right dtype,
             int32, are not copied: leave them alone while the distribution is in use.
-        scales: indices 0 .. 1023 of scales 2 ** (i / 64 - 6 + bins.scale_shift); int16 is not
-            copied.
+        scales: indices 0 .. bins.scales - 1 (1023 by default) of scales
+            2 ** (i / 2 ** bins.scale_bits - 6 + bins.scale_shift); int16 is not copied.
         bins: where the symbols lie.
         precision: 12 .. 28 bits, 2 ** precision > bins.size; 24 suits pixels, 28 latents.
         window: scales 1 .. 23 on each side of the mean beyond which symbols are impossible;
@@ -81,7 +81,7 @@ class LocationScale(FusedDistribution):
         if window is not None and not 1 <= window <= 23:
             raise ValueError(f"a window is 1 .. 23 scales wide on each side, not {window}")
         mean_array = _fitting(means, "means", np.int32, MEAN_LIMIT)
-        scale_array = integers(scales, "scale indices", 0, tables.SCALES - 1)
+        scale_array = integers(scales, "scale indices", 0, bins.scales - 1)
         shape = mean_array.shape
         if scale_array.shape != shape or bins.rows != (1, 1):
             shape = np.broadcast_shapes(shape, scale_array.shape, bins.rows)
@@ -92,7 +92,8 @@ class LocationScale(FusedDistribution):
         self._means = _contiguous(mean_array, self.shape, np.int32)
         self._scales = _contiguous(scale_array, self.shape, np.int16)
         self._curve = tables.curve(self.family, self.precision, self.size)
-        plain = isinstance(bins, PixelBins) and window is None
+        usual = bins.scale_bits == tables.STEP_BITS and window is None
+        plain = usual and isinstance(bins, PixelBins)
         self.kernel = "pixel-location-scale" if plain else "location-scale"
         self._kernel_arguments: tuple[Any, ...] | None = None
 
@@ -119,7 +120,7 @@ class LocationScale(FusedDistribution):
     def arguments(self, step: int | slice, symbols: NDArray[np.int64]) -> NDArray[np.int64]:
         """(edge - mean) / scale of each symbol's lower edge, with 16 fractional bits."""
         distance = self.bins.edges(step, symbols) - self._means[step]
-        inverse = tables.inverse_scales()[self._scales[step]]
+        inverse = tables.inverse_scales(self.bins.scale_bits)[self._scales[step]]
         shift = 8 + self.bins.fraction_bits + self.bins.scale_shift
         argument = (distance * inverse) >> shift
         argument = np.where(symbols == 0, -_FAR, argument)
@@ -163,8 +164,8 @@ class LocationScale(FusedDistribution):
             self._scales.ravel(),
             self._curve.intercepts,
             self._curve.slopes,
-            tables.inverse_scales(),
-            tables.forward_scales(),
+            tables.inverse_scales(bins.scale_bits),
+            tables.forward_scales(bins.scale_bits),
             tables.quantiles(self.family),
             edges,
             widths,

@@ -24,8 +24,8 @@ class Mixture(FusedDistribution):
     weights of a symbol sum to 2 ** w: one shift for the sum, and one "+ k".
 
     Args:
-        components: of one shape, one precision and the same bins object, without windows; their
-            families may differ.
+        components: of one shape, one precision and the same bins object, whose grid of scales
+            is the usual one, without windows; their families may differ.
         weights: integers >= 0, (number of components, steps, lanes) or a shape that broadcasts
             to it; the sum over components is the same power of two, up to 2 ** 16, everywhere.
 
@@ -43,6 +43,8 @@ class Mixture(FusedDistribution):
             alike = component.precision == first.precision and component.shape == first.shape
             if not alike or component.bins is not first.bins or component.window is not None:
                 raise ValueError("components share shape, precision and bins, and have no window")
+        if first.bins.scale_bits != tables.STEP_BITS:
+            raise ValueError(f"components of a mixture have scales of {tables.STEP_BITS} bits")
         self.precision, self.shape, self.size = first.precision, first.shape, first.size
         self._components = tuple(components)
         array = integers(weights, "weights", 0, 1 << MAX_WEIGHT_BITS)

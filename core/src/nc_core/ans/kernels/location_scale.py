@@ -35,7 +35,6 @@ from nc_core.ans.kernels.interval import (
 
 __all__ = [
     "HEIGHT_BITS",
-    "LAST_SCALE",
     "LIMIT",
     "LOOKUP_BITS",
     "QUANTILE_BITS",
@@ -47,9 +46,6 @@ __all__ = [
     "search",
 ]
 
-# Indices were checked when the distribution was made. Its arrays are the user's own, though, and
-# should they have been changed since, a mask keeps a wrong index from reading foreign memory.
-LAST_SCALE = np.uint64(1023)
 HEIGHT_BITS = 18  # fractional bits of a height
 LIMIT = 24 << 16  # arguments reach from -LIMIT to LIMIT
 TOP = 2 * LIMIT
@@ -79,6 +75,16 @@ SIGNATURE = t.int64(
     I32,
     I64,
 )
+
+
+@primitive
+def _last_scale(inverse_scales: Any) -> Any:
+    """The last index of a table of scales: a mask, as their number is a power of two.
+
+    Indices were checked when the distribution was made. Its arrays are the user's own, though,
+    and should they have been changed since, the mask keeps one from reading foreign memory.
+    """
+    return np.uint64(len(inverse_scales) - 1)
 
 
 @primitive
@@ -189,6 +195,7 @@ def push_location_scale(
     step_stride, lane_stride = geometry[3], geometry[4]
     low_cut, high_cut = geometry[5], geometry[6]
     total = np.int64(1) << precision
+    scale_mask = _last_scale(inverse_scales)
     size = np.uint64(cursor[0])
     lane = lanes - 1
     step = len(symbols) // lanes - 1
@@ -199,7 +206,7 @@ def push_location_scale(
             return OUTSIDE
         row = step * step_stride + lane * lane_stride
         width = np.int64(widths[row]) if len(widths) else 0
-        scale = np.uint64(scales[i]) & LAST_SCALE
+        scale = np.uint64(scales[i]) & scale_mask
         mean, inverse = np.int64(means[i]), inverse_scales[scale]
         start = _start(
             symbol, mean, inverse, shift, intercepts, slopes, edges, row, width, alphabet, total,
@@ -248,6 +255,7 @@ def pop_location_scale(
     step_stride, lane_stride = geometry[3], geometry[4]
     low_cut, high_cut = geometry[5], geometry[6]
     total = np.int64(1) << precision
+    scale_mask = _last_scale(inverse_scales)
     bits = np.uint64(precision)
     lookup_shift = np.uint64(precision - LOOKUP_BITS)
     size = np.uint64(cursor[0])
@@ -257,7 +265,7 @@ def pop_location_scale(
         head = heads[lane]
         row = step * step_stride + lane * lane_stride
         width = np.int64(widths[row]) if len(widths) else 0
-        scale = np.uint64(scales[i]) & LAST_SCALE
+        scale = np.uint64(scales[i]) & scale_mask
         mean, inverse = np.int64(means[i]), inverse_scales[scale]
         count = np.int64(low_bits(head, bits))
         quantile = quantiles[np.uint64(count) >> lookup_shift]

@@ -1,7 +1,8 @@
 """Compiled coding of pixels: location-scale distributions on the integers, without a window.
 
 The formula is that of :mod:`nc_core.ans.kernels.location_scale` for the case that matters most
-for speed: one grid for all symbols, of width 1, on which every symbol is possible.
+for speed: one grid for all symbols, of width 1, on which every symbol is possible, and the usual
+1024 scales.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from nc_core.ans.kernels.interval import (
 )
 from nc_core.ans.kernels.location_scale import (
     HEIGHT_BITS,
-    LAST_SCALE,
     LIMIT,
     LOOKUP_BITS,
     QUANTILE_BITS,
@@ -36,6 +36,8 @@ __all__ = ["pop_pixel_location_scale", "push_pixel_location_scale"]
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _SPAN = np.uint64(TOP)
+# What ``_last_scale`` of that module finds, as a constant: a twentieth of a push.
+_LAST_SCALE = np.uint64(1023)
 
 
 @kernel(SIGNATURE)
@@ -72,7 +74,7 @@ def push_pixel_location_scale(
         symbol = symbols[j]
         if np.uint64(symbol) >= np.uint64(alphabet):
             return OUTSIDE
-        inverse = inverse_scales[np.uint64(scales[j]) & LAST_SCALE]
+        inverse = inverse_scales[np.uint64(scales[j]) & _LAST_SCALE]
         argument = zero + ((symbol << fraction_bits) - half - means[j]) * inverse
         low = argument >> shift
         high = (argument + (inverse << fraction_bits)) >> shift
@@ -137,7 +139,7 @@ def pop_pixel_location_scale(
         count: Any = np.int64(0)
         symbol: Any = np.int64(0)
         while i < remaining:
-            scale = np.uint64(scales[i]) & LAST_SCALE
+            scale = np.uint64(scales[i]) & _LAST_SCALE
             inverse = inverse_scales[scale]
             mean = np.int64(means[i]) + half
             count = np.int64(low_bits(head, bits))
@@ -170,7 +172,7 @@ def pop_pixel_location_scale(
                 lane = lane + _ONE if lane + _ONE < np.uint64(lanes) else _ZERO
                 head = heads[lane]
         if i < remaining:
-            inverse = inverse_scales[np.uint64(scales[i]) & LAST_SCALE]
+            inverse = inverse_scales[np.uint64(scales[i]) & _LAST_SCALE]
             symbol, start, end = search(
                 count, symbol, np.int64(means[i]), inverse, shift, intercepts, slopes, edges, 0,
                 2 * half, alphabet, total, -1, TOP + 1,

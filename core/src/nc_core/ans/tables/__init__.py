@@ -19,7 +19,9 @@ from nc_core.errors import DataError
 
 __all__ = [
     "ARGUMENT_LIMIT",
-    "SCALES",
+    "FINEST_STEP_BITS",
+    "SCALE_OCTAVES",
+    "STEP_BITS",
     "TABLES_VERSION",
     "Curve",
     "Family",
@@ -28,6 +30,7 @@ __all__ = [
     "inverse_scales",
     "load",
     "octave",
+    "octave_mantissas",
     "quantiles",
 ]
 
@@ -39,15 +42,18 @@ Family = Literal["sigmoid", "normal", "laplace"]
 
 # Arguments of a distribution function have 16 fractional bits and count from -24 to 24.
 ARGUMENT_LIMIT = 24 << 16
-# Scales are 2 ** (i / 64 - 6), i = 0 .. 1023.
-SCALES = 1024
+# Log-spaced grids have 2 ** STEP_BITS steps to the octave, or more where a user asks for them.
+STEP_BITS = 6
+FINEST_STEP_BITS = 10
+# Scales are 2 ** (i / 2 ** step_bits - 6), over this many octaves.
+SCALE_OCTAVES = 16
 
 _CURVE_BITS = 34
 _OCTAVE_BITS = 52
 _SHA256 = {
     "laplace": "24d932252ad6f344368be479be76ec64e569a9d39ec15efe4f412357fc24e35d",
     "normal": "e556ad1aefcacca9a7b9236c3e81a9511fe8ef07b3b877843ecc353d96b47b11",
-    "octave": "39b38aac2e85eb38a0f17e291fc4cf0b31afdd3cbcee0f4601526d27bcc9d5f1",
+    "octave": "43c69488680fc9e353b86ce03d27d92984b1f2a0befa81dce8a671404144d042",
     "sigmoid": "898eb403fde0070f3ecce5afd870ee71ffd84878ae588cfee74c92fe87863c38",
 }
 
@@ -107,24 +113,46 @@ def quantiles(family: Family) -> NDArray[np.int32]:
 
 
 @cache
-def inverse_scales() -> NDArray[np.int64]:
-    """1 / scale of each index with 24 fractional bits: 2 ** (30 - i / 64). int64, (1024,)."""
-    index = np.arange(SCALES)
-    fraction = -index % 64
-    exponent = 30 - (index + fraction) // 64
-    return _frozen(_rounded(load("octave")[fraction], _OCTAVE_BITS - exponent))
+def inverse_scales(step_bits: int = STEP_BITS) -> NDArray[np.int64]:
+    """1 / scale of each index with 24 fractional bits: 2 ** (30 - i / 2 ** step_bits).
+
+    int64, (16 * 2 ** step_bits,).
+    """
+    index = np.arange(SCALE_OCTAVES << step_bits)
+    fraction = -index % (1 << step_bits)
+    exponent = 30 - ((index + fraction) >> step_bits)
+    mantissas = octave_mantissas(step_bits)[fraction]
+    return _frozen(_rounded(mantissas, _OCTAVE_BITS - exponent))
 
 
 @cache
-def forward_scales() -> NDArray[np.int64]:
-    """Scale of each index with 16 fractional bits: 2 ** (10 + i / 64). int64, (1024,)."""
-    index = np.arange(SCALES)
-    return _frozen(_rounded(load("octave")[index % 64], _OCTAVE_BITS - 10 - index // 64))
+def forward_scales(step_bits: int = STEP_BITS) -> NDArray[np.int64]:
+    """Scale of each index with 16 fractional bits: 2 ** (10 + i / 2 ** step_bits).
+
+    int64, (16 * 2 ** step_bits,).
+    """
+    index = np.arange(SCALE_OCTAVES << step_bits)
+    mantissas = octave_mantissas(step_bits)[index % (1 << step_bits)]
+    return _frozen(_rounded(mantissas, _OCTAVE_BITS - 10 - (index >> step_bits)))
 
 
-def octave() -> NDArray[np.float64]:
-    """2 ** (j / 64) for j = 0 .. 63, each correctly rounded. float64, (64,)."""
-    return np.ldexp(load("octave").astype(np.float64), -_OCTAVE_BITS)
+def octave(step_bits: int = STEP_BITS) -> NDArray[np.float64]:
+    """2 ** (j / 2 ** step_bits) below 2, each correctly rounded. float64, (2 ** step_bits,)."""
+    return np.ldexp(octave_mantissas(step_bits).astype(np.float64), -_OCTAVE_BITS)
+
+
+def octave_mantissas(step_bits: int = STEP_BITS) -> NDArray[np.int64]:
+    """2 ** (52 + j / 2 ** step_bits) below 2 ** 53, each rounded. int64, (2 ** step_bits,).
+
+    Args:
+        step_bits: 0 .. 10.
+
+    Raises:
+        ValueError: any other.
+    """
+    if not 0 <= step_bits <= FINEST_STEP_BITS:
+        raise ValueError(f"an octave has 2 ** 0 .. 2 ** {FINEST_STEP_BITS} steps")
+    return load("octave")[:: 1 << (FINEST_STEP_BITS - step_bits)]
 
 
 def _rounded(values: NDArray[np.int64], drop: NDArray[np.int64]) -> NDArray[np.int64]:

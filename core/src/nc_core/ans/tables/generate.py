@@ -82,10 +82,10 @@ def normal() -> NDArray[np.int64]:
 
 
 def octave() -> NDArray[np.int64]:
-    """2 ** (52 + j / 64) for j = 0 .. 63, rounded. int64, (64,)."""
+    """2 ** (52 + j / 1024) for j = 0 .. 1023, rounded. int64, (1024,)."""
     with localcontext() as context:
         context.prec = _DIGITS
-        values = [Decimal(2) ** (_OCTAVE_BITS + Decimal(j) / 64) for j in range(64)]
+        values = [Decimal(2) ** (_OCTAVE_BITS + Decimal(j) / 1024) for j in range(1024)]
         return np.array([int(value.to_integral_value()) for value in values], "<i8")
 
 
