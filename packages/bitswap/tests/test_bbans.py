@@ -17,10 +17,10 @@ from nc_bitswap.bbans.importers import recognise
 from nc_bitswap.bbans.model import Architecture, Vae, beta_binomial_log_mass
 from nc_bitswap.bbans.networks import LOG_ODDS_LIMIT, folded
 from nc_bitswap.bbans.release import float_model, load, lower_model, write_model
-from nc_bitswap.chain import Frame
 from nc_core.ans import Message, Rans, RansNumpy
 from nc_core.datasets.mnist import Mnist
 from nc_core.errors import CorruptFileError, DataError
+from nc_core.frame import Frame
 from nc_core.model_file import read_model_file
 
 WEIGHTS = {"binary_20": "threshold", "binary_random_40": "random", "beta_binomial_50": "no"}

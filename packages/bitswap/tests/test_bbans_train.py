@@ -19,11 +19,11 @@ from nc_bitswap.bbans.release import load
 from nc_bitswap.bbans.train import train
 from nc_bitswap.cli import bitswap
 from nc_bitswap.families import bounds_of, load_recipe
-from nc_bitswap.importers import read_checkpoint
 from nc_core.config import load_config
 from nc_core.datasets.arrays import ArrayRows
 from nc_core.datasets.mnist import Mnist
 from nc_core.errors import UsageError
+from nc_core.importing import read_state_dict
 from nc_core.model_file import ModelFile, read_model_file
 from nc_core.runs import RunDirectory
 from nc_core.training import Hardware
@@ -134,7 +134,7 @@ def test_bounds_name_the_loss_that_is_none(tmp_path: Path) -> None:
 
 def test_bounds_of_the_original_weights_are_those_that_it_gave(shared: Path) -> None:
     folder = shared / "golden" / "bitswap"
-    vae = recognise(read_checkpoint(folder / "bbans_binary_20.safetensors"))
+    vae = recognise(read_state_dict(folder / "bbans_binary_20.safetensors"))
     assert vae is not None
     mnist: Any = Mnist(shared / "data" / "mnist", "test", "mnist", "threshold")
     pixels = VaeImages(mnist, vae.architecture).first(10_000)

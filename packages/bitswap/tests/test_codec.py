@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nc_bitswap.chain import BlockChain, Frame
+from nc_bitswap.chain import BlockChain
 from nc_bitswap.codec import ORDERS, BitswapCodec, Order
 from nc_bitswap.discretization import LatentBins, find_bins
 from nc_bitswap.layers import data_dependent_init
@@ -21,6 +21,7 @@ from nc_bitswap.model import Architecture, HierarchicalVAE
 from nc_bitswap.release import float_model, load, lower_model, write_model
 from nc_core.ans import Message, Rans, RansNumpy
 from nc_core.errors import CorruptFileError, DataError
+from nc_core.frame import Frame
 from nc_core.lossless import compress_source, decode_container
 from nc_core.model_file import read_model_file, write_model_file
 from nc_core.protocols import LosslessModel

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from nc_bitswap.config import BitswapConfig, RateSchedule
 from nc_bitswap.data import ModelImages
 from nc_bitswap.model import Architecture, HierarchicalVAE
-from nc_bitswap.plots import image_sheet
 from nc_bitswap.release import float_model, load
 from nc_bitswap.train import BitswapTask, learning_rate, train
 from nc_core.config import load_config, recipe_names
@@ -23,6 +22,7 @@ from nc_core.datasets.arrays import ArrayRows
 from nc_core.errors import DataError, UsageError
 from nc_core.model_file import read_model_file
 from nc_core.runs import RunDirectory
+from nc_core.sheets import image_sheet
 from nc_core.training import Hardware, TrainingData, fit
 
 CPU = Hardware(device="cpu", threads=1, loaders=0)

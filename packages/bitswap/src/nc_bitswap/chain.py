@@ -7,8 +7,7 @@ networks take) are known to both sides, and not coded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +16,10 @@ from numpy.typing import NDArray
 from nc_bitswap.discretization import LatentBins
 from nc_bitswap.model import HierarchicalVAE
 from nc_core.ans.distributions import Bins, DiscretizedLogistic, PixelBins, Uniform
+from nc_core.frame import Frame
 from nc_core.protocols import Distribution
 
-__all__ = ["PADDINGS", "BlockChain", "Frame", "Padding", "latents_given", "pixels_given"]
-
-Padding = Literal["zero", "edge"]
-PADDINGS: tuple[Padding, ...] = ("zero", "edge")
+__all__ = ["BlockChain", "latents_given", "pixels_given"]
 
 _PIXEL_PRECISION = 24
 # So fine that the one count which every bin has costs nothing.
@@ -31,47 +28,6 @@ _LATENT_PRECISION = 28
 # count cost twenty bits each under the prior; the mass outside is 2 exp(-16).
 _WINDOW = 16
 _PIXELS = PixelBins(256)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Where blocks lie in the images that the networks take: in the middle.
-
-    Args:
-        image: (channels, height, width) of the networks' images.
-        height, width: of the blocks.
-        padding: what surrounds them: black, or their own outermost pixels.
-    """
-
-    image: tuple[int, int, int]
-    height: int
-    width: int
-    padding: Padding
-
-    @property
-    def dims(self) -> int:
-        """Samples of one block."""
-        return self.image[0] * self.height * self.width
-
-    def pad(self, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Blocks (B, C, h, w) as images (B, C, H, W)."""
-        top, left = self._corner
-        below = self.image[1] - self.height - top
-        right = self.image[2] - self.width - left
-        mode: Any = "edge" if self.padding == "edge" else "constant"
-        padded: NDArray[np.uint8] = np.pad(
-            blocks, ((0, 0), (0, 0), (top, below), (left, right)), mode
-        )
-        return padded
-
-    def crop(self, images: NDArray[Any]) -> NDArray[Any]:
-        """The part of images (..., H, W) that blocks cover."""
-        top, left = self._corner
-        return images[..., top : top + self.height, left : left + self.width]
-
-    @property
-    def _corner(self) -> tuple[int, int]:
-        return (self.image[1] - self.height) // 2, (self.image[2] - self.width) // 2
 
 
 class BlockChain:

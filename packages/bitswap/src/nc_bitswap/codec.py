@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 import nc_bitswap
-from nc_bitswap.chain import BlockChain, Frame, Padding
+from nc_bitswap.chain import BlockChain
 from nc_bitswap.discretization import LatentBins
-from nc_bitswap.groups import pop_groups, pop_number, push_groups, push_number
 from nc_bitswap.model import HierarchicalVAE
 from nc_core.ans import TABLES_VERSION, Message, Rans
 from nc_core.ans.bits_back import pop_bb_ans, pop_bit_swap, push_bb_ans, push_bit_swap
+from nc_core.ans.groups import Group, pop_groups, pop_number, push_groups, push_number
+from nc_core.frame import Frame, Padding
 from nc_core.protocols import Block, Coder
 
 __all__ = ["ORDERS", "POP", "PUSH", "BitswapCodec", "Order"]
@@ -113,9 +114,9 @@ class BitswapCodec:
         """
         frame = self._frame(blocks.shape, blocks.dtype)
 
-        def push(start: int, stop: int) -> float:
-            data = blocks[start:stop].reshape(-1, 1).astype(np.int64)
-            chain = BlockChain(self._networks, self._bins, frame, stop - start)
+        def push(group: Group) -> float:
+            data = blocks[group.start : group.stop].reshape(-1, 1).astype(np.int64)
+            chain = BlockChain(self._networks, self._bins, frame, group.stop - group.start)
             return PUSH[self.order](coder, message, chain, data)
 
         bits = push_groups(coder, message, len(blocks), _LARGEST_GROUP, push)
@@ -135,10 +136,10 @@ class BitswapCodec:
         order = ORDERS[pop_number(coder, message, len(ORDERS))]
         blocks = np.empty(shape, np.uint8)
 
-        def pop(start: int, stop: int) -> None:
-            chain = BlockChain(self._networks, self._bins, frame, stop - start)
+        def pop(group: Group) -> None:
+            chain = BlockChain(self._networks, self._bins, frame, group.stop - group.start)
             data = POP[order](coder, message, chain)
-            blocks[start:stop] = data.reshape(-1, *shape[1:])
+            blocks[group.start : group.stop] = data.reshape(-1, *shape[1:])
 
         pop_groups(coder, message, shape[0], _LARGEST_GROUP, pop)
         return blocks

@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from nc_bitswap.sizes import (
+from nc_core.config import Config
+from nc_core.sizes import (
     MOST_CHANNELS,
     MOST_LAYERS,
     MOST_LEVELS,
     MOST_PIXELS,
     MOST_WIDTH,
 )
-from nc_core.config import Config
 from nc_core.training.settings import EmaConfig, FitConfig
 
 __all__ = [

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nc_bitswap.chain import Frame, Padding
 from nc_core.datasets.items import count_items
 from nc_core.errors import DataError
+from nc_core.frame import Frame, Padding
 from nc_core.protocols import Dataset
 
 __all__ = ["ModelImages"]

@@ -8,12 +8,9 @@ derived again from training images.
 from __future__ import annotations
 
 import math
-import pickle
 import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nc_bitswap.bbans import model as bbans
-from nc_bitswap.chain import Padding
 from nc_bitswap.data import ModelImages
 from nc_bitswap.discretization import SAMPLES_PER_BIN, LatentBins, find_bins, uniform_edges
 from nc_bitswap.model import Architecture, HierarchicalVAE
 from nc_bitswap.release import write_model
-from nc_bitswap.weights import without_memory
 from nc_core.errors import DataError
-from nc_core.files import describe_os_error
+from nc_core.frame import Padding
+from nc_core.importing import differences, few, load_pickle, read_state_dict
 from nc_core.model_file import ModelFile
+from nc_core.network_files import without_memory
 from nc_core.protocols import Dataset
 
 __all__ = [
@@ -41,7 +38,6 @@ __all__ = [
     "import_checkpoint",
     "model_of",
     "read_bins",
-    "read_checkpoint",
     "write_imported",
     "write_imported_vae",
 ]
@@ -51,17 +47,6 @@ BITS = 10
 
 _LAYER = re.compile(r"(infer_res0|infer_res1|deepinfer_res)\..*\.res(\d+)layer(\d+)\.conv1\.v")
 _IMAGE_SIDE = 32
-# What torch's reader runs into in files of other kinds.
-_NOT_A_CHECKPOINT = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-_MOST_DIFFERENCES = 3
 
 
 def import_checkpoint(path: Path) -> HierarchicalVAE:
@@ -71,7 +56,7 @@ def import_checkpoint(path: Path) -> HierarchicalVAE:
         DataError: unreadable, or not a checkpoint of this model family; the message says how it
             differs.
     """
-    return model_of(read_checkpoint(path), str(path))
+    return model_of(read_state_dict(path), str(path))
 
 
 def model_of(weights: Mapping[str, Tensor], file: str) -> HierarchicalVAE:
@@ -85,7 +70,7 @@ def model_of(weights: Mapping[str, Tensor], file: str) -> HierarchicalVAE:
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in weights.items()}
     if expected != found:
-        raise DataError(f"{file}: taken for {describe(shape)}, it {_differences(expected, found)}")
+        raise DataError(f"{file}: taken for {describe(shape)}, it {differences(expected, found)}")
     model.load_state_dict({key: value.clone() for key, value in weights.items()}, assign=True)
     return model.eval()
 
@@ -129,7 +114,7 @@ def architecture_of(weights: Mapping[str, Tensor], file: str) -> Architecture:
     except (KeyError, ValueError) as error:
         raise DataError(
             f"{file}: not a checkpoint of Bit-Swap or BB-ANS",
-            f"it holds {_few(sorted(weights))}; those of Bit-Swap have 'infer_in.1.v'",
+            f"it holds {few(sorted(weights)) or 'nothing'}; those of Bit-Swap have 'infer_in.1.v'",
         ) from error
     layers = [match for key in weights if (match := _LAYER.fullmatch(key))]
     levels = 1 + len([key for key in weights if re.fullmatch(r"deepinfer_mu\.\d+\.0\.v", key)])
@@ -272,62 +257,7 @@ def _extremes(
 
 
 def _tensor(path: Path) -> NDArray[np.float64]:
-    loaded = _load_pickle(path)
+    loaded = load_pickle(path)
     if not isinstance(loaded, Tensor):
         raise DataError(f"{path}: holds no tensor")
     return loaded.detach().double().numpy()
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``state_dict``, in float32, from a pickle or a ``.safetensors`` file.
-
-    Raises:
-        DataError: unreadable, or something else.
-    """
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return {key: value.float() for key, value in load_file(path).items()}
-        except OSError as error:
-            raise describe_os_error(error, path) from error
-        except SafetensorError as error:
-            raise DataError(f"{path}: not a whole safetensors file ({error})") from error
-    loaded = _load_pickle(path)
-    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise DataError(f"{path}: not a state_dict, which maps names to tensors")
-    return {str(key): value.float() for key, value in loaded.items()}
-
-
-def _load_pickle(path: Path) -> Any:
-    """What a checkpoint holds; only tensors and plain containers are ever unpickled."""
-    try:
-        with warnings.catch_warnings():  # what torch thinks of a file's age is nobody's concern
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise describe_os_error(error, path) from error
-    except _NOT_A_CHECKPOINT as error:
-        raise DataError(
-            f"{path}: not a checkpoint that can be read safely",
-            "save it again with torch.save(model.state_dict(), path)",
-        ) from error
-
-
-def _differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """What differs between two mappings of names to shapes, in one line."""
-    lines = [f"lacks '{key}'" for key in sorted(expected.keys() - found.keys())]
-    lines += [f"has an unknown '{key}'" for key in sorted(found.keys() - expected.keys())]
-    lines += [
-        f"'{key}' has the shape {found[key]}, not {expected[key]}"
-        for key in sorted(expected.keys() & found.keys())
-        if expected[key] != found[key]
-    ]
-    return _few(lines, "; ")
-
-
-def _few(texts: Sequence[str], separator: str = ", ") -> str:
-    more = len(texts) - _MOST_DIFFERENCES
-    text = separator.join(texts[:_MOST_DIFFERENCES]) or "nothing"
-    return f"{text}{separator}and {more} more" if more > 0 else text

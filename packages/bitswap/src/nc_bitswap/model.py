@@ -33,7 +33,8 @@ from nc_bitswap.distributions import (
     logistic_noise,
 )
 from nc_bitswap.layers import ResNetBlock, Squeeze, Unsqueeze, WeightNormConv
-from nc_bitswap.sizes import (
+from nc_core.exact import Input, LocationScaleHead, ScaleMap
+from nc_core.sizes import (
     MOST_CHANNELS,
     MOST_LAYERS,
     MOST_LEVELS,
@@ -42,7 +43,6 @@ from nc_bitswap.sizes import (
     check_flag,
     check_sizes,
 )
-from nc_core.exact import Input, LocationScaleHead, ScaleMap
 from nc_core.training.shards import current_shard, sum_over_processes
 
 __all__ = ["Architecture", "HierarchicalVAE", "LossTerms", "layers_per_level"]

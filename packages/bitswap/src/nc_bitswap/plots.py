@@ -1,39 +1,18 @@
-"""Figures: sheets of images, and where the bits go during training."""
+"""Figures: where the bits go during training."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nc_core.errors import DataError
 from nc_core.plots import check_suffix, look, save_figure
 
-__all__ = ["image_sheet", "plot_terms"]
-
-
-def image_sheet(images: NDArray[np.uint8], columns: int = 8) -> NDArray[np.uint8]:
-    """Images side by side, in rows.
-
-    Args:
-        images: (n, C, H, W), C = 1 or 3.
-        columns: of the sheet.
-
-    Returns:
-        uint8, (rows * H, columns * W) or (rows * H, columns * W, 3); unused places are black.
-    """
-    count, channels, height, width = images.shape
-    rows = math.ceil(count / columns)
-    places = np.zeros((rows * columns, channels, height, width), np.uint8)
-    places[:count] = images
-    sheet = places.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(rows * height, columns * width, channels)
-    return sheet[..., 0] if channels == 1 else sheet
+__all__ = ["plot_terms"]
 
 
 def plot_terms(records: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -17,19 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nc_bitswap.chain import PADDINGS, Padding
 from nc_bitswap.codec import BitswapCodec
 from nc_bitswap.discretization import LatentBins
 from nc_bitswap.model import Architecture, HierarchicalVAE
-from nc_bitswap.weights import (
+from nc_core.exact import lower
+from nc_core.frame import PADDINGS, Padding
+from nc_core.model_file import ModelFile, write_model_file
+from nc_core.network_files import (
     load_networks,
     load_weights,
     network_tensors,
     refusing,
     tensors_of,
 )
-from nc_core.exact import lower
-from nc_core.model_file import ModelFile, write_model_file
 
 __all__ = ["FAMILY", "float_model", "latent_bins", "load", "lower_model", "write_model"]
 

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nc_bitswap.chain import Frame, latents_given, pixels_given
+from nc_bitswap.chain import latents_given, pixels_given
 from nc_bitswap.discretization import LatentBins
 from nc_bitswap.model import HierarchicalVAE
 from nc_core.ans import Message, Uniform
+from nc_core.frame import Frame
 from nc_core.protocols import Coder, Distribution
 
 __all__ = ["Messages", "SideBySide", "SideBySideChain"]

@@ -25,10 +25,10 @@ from nc_bitswap.data import ModelImages
 from nc_bitswap.discretization import find_bins
 from nc_bitswap.layers import data_dependent_init
 from nc_bitswap.model import Architecture, HierarchicalVAE, LossTerms
-from nc_bitswap.plots import image_sheet
 from nc_bitswap.release import write_model
 from nc_bitswap.training import TrainingOptions, image_batches, mean_terms, train_model
 from nc_core.runs import RunDirectory
+from nc_core.sheets import image_sheet
 from nc_core.training import FitResult, current_shard, drawn_alike, seeded
 from nc_core.training.task import Metrics, Task
 

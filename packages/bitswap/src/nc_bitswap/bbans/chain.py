@@ -25,7 +25,6 @@ from nc_bitswap.bbans.networks import (
     POSITION_BITS,
     CodingNetworks,
 )
-from nc_bitswap.chain import Frame
 from nc_core.ans.distributions import (
     Bernoulli,
     BetaBinomial,
@@ -35,6 +34,7 @@ from nc_core.ans.distributions import (
     Uniform,
 )
 from nc_core.exact import curves
+from nc_core.frame import Frame
 
 __all__ = ["LATENT_PRECISION", "EqualMassBins", "VaeChain", "zero_counts"]
 

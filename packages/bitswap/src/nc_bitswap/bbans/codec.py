@@ -14,12 +14,12 @@ import nc_bitswap
 from nc_bitswap.bbans.chain import LATENT_PRECISION, EqualMassBins, VaeChain
 from nc_bitswap.bbans.model import Architecture
 from nc_bitswap.bbans.networks import CodingNetworks
-from nc_bitswap.chain import Frame
-from nc_bitswap.groups import pop_groups, push_groups
 from nc_core.ans import TABLES_VERSION, Message
 from nc_core.ans.bits_back import pop_bb_ans, push_bb_ans
 from nc_core.ans.distributions.location_scale import bisect
+from nc_core.ans.groups import Group, pop_groups, push_groups
 from nc_core.errors import DataError
+from nc_core.frame import Frame
 from nc_core.protocols import Block, Coder
 
 __all__ = ["BbansCodec"]
@@ -75,9 +75,10 @@ class BbansCodec:
         """
         frame = self._checked(blocks)
 
-        def push(start: int, stop: int) -> float:
-            data = blocks[start:stop].reshape(-1, 1).astype(np.int64)
-            return push_bb_ans(coder, message, self._chain(frame, stop - start), data)
+        def push(group: Group) -> float:
+            data = blocks[group.start : group.stop].reshape(-1, 1).astype(np.int64)
+            chain = self._chain(frame, group.stop - group.start)
+            return push_bb_ans(coder, message, chain, data)
 
         return push_groups(coder, message, len(blocks), _LARGEST_GROUP, push)
 
@@ -93,9 +94,9 @@ class BbansCodec:
         frame = self._frame(shape, np.dtype(dtype))
         blocks = np.empty(shape, np.uint8)
 
-        def pop(start: int, stop: int) -> None:
-            data = pop_bb_ans(coder, message, self._chain(frame, stop - start))
-            blocks[start:stop] = data.reshape(-1, *shape[1:])
+        def pop(group: Group) -> None:
+            data = pop_bb_ans(coder, message, self._chain(frame, group.stop - group.start))
+            blocks[group.start : group.stop] = data.reshape(-1, *shape[1:])
 
         pop_groups(coder, message, shape[0], _LARGEST_GROUP, pop)
         return blocks

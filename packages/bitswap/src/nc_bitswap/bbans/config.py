@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from nc_bitswap.config import DataConfig
-from nc_bitswap.sizes import MOST_PIXELS, MOST_WIDTH
 from nc_core.config import Config
+from nc_core.sizes import MOST_PIXELS, MOST_WIDTH
 from nc_core.training.settings import FitConfig
 
 __all__ = ["BbansConfig", "VaeConfig"]

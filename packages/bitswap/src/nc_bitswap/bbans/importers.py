@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from nc_bitswap.bbans.model import TRIALS, Architecture, Vae
-from nc_bitswap.weights import without_memory
 from nc_core.errors import DataError
+from nc_core.network_files import without_memory
 
 __all__ = ["recognise"]
 

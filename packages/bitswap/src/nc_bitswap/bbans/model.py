@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nc_bitswap.sizes import MOST_PIXELS, MOST_WIDTH, check_sizes
+from nc_core.sizes import MOST_PIXELS, MOST_WIDTH, check_sizes
 
 __all__ = ["TRIALS", "Architecture", "Likelihood", "Terms", "Vae"]
 

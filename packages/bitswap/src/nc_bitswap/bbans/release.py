@@ -21,15 +21,15 @@ from nc_bitswap.bbans.chain import EqualMassBins
 from nc_bitswap.bbans.codec import BbansCodec
 from nc_bitswap.bbans.model import Architecture, Vae
 from nc_bitswap.bbans.networks import CodingNetworks, folded
-from nc_bitswap.weights import (
+from nc_core.exact import lower
+from nc_core.model_file import ModelFile, write_model_file
+from nc_core.network_files import (
     load_networks,
     load_weights,
     network_tensors,
     refusing,
     tensors_of,
 )
-from nc_core.exact import lower
-from nc_core.model_file import ModelFile, write_model_file
 
 __all__ = ["BIN_BITS", "FAMILY", "float_model", "load", "lower_model", "write_model"]
 

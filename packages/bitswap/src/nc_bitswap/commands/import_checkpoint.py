@@ -59,11 +59,12 @@ def import_checkpoint(
     from nc_core.datasets.opening import open_dataset
     from nc_core.errors import DataError, UsageError
     from nc_core.files import check_target
+    from nc_core.importing import read_state_dict
 
     check_target(out, force=force)
     if bins and bits is not None:
         raise UsageError("the bins of --bins have a number of their own; leave out --bits")
-    weights = importers.read_checkpoint(checkpoint)
+    weights = read_state_dict(checkpoint)
     try:
         vae = recognise(weights)
     except DataError as error:

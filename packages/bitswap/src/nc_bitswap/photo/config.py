@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from nc_bitswap.sizes import MOST_LATTICES, MOST_LAYERS, MOST_WIDTH
 from nc_core.config import Config
+from nc_core.sizes import MOST_LATTICES, MOST_LAYERS, MOST_WIDTH
 from nc_core.training.settings import EmaConfig, FitConfig, duration_steps
 
 __all__ = [

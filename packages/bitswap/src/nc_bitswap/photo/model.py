@@ -40,8 +40,8 @@ from nc_bitswap.photo.colours import (
     log2_probability,
 )
 from nc_bitswap.photo.layers import Residual, ZeroSumConv2d, activation, replicate
-from nc_bitswap.sizes import MOST_LATTICES, MOST_LAYERS, MOST_WIDTH, check_sizes
 from nc_core.exact import Input, LocationScaleHead, ScaleMap
+from nc_core.sizes import MOST_LATTICES, MOST_LAYERS, MOST_WIDTH, check_sizes
 
 __all__ = [
     "BASE_MULTIPLE",

@@ -29,13 +29,13 @@ from nc_bitswap.photo.data import Photographs
 from nc_bitswap.photo.lattice import to_planes
 from nc_bitswap.photo.model import Architecture, PhotoModel
 from nc_bitswap.photo.predictors import predictors, round_predictors
-from nc_bitswap.weights import load_networks, load_weights, network_tensors, refusing
 from nc_core.datasets.folder import ImageFiles
 from nc_core.errors import DataError
 from nc_core.exact import ExactLayer, Precision, lower
 from nc_core.images import image_files
 from nc_core.model_file import ModelFile, write_model_file
 from nc_core.models import find_model_file, installed
+from nc_core.network_files import load_networks, load_weights, network_tensors, refusing
 
 __all__ = [
     "FAMILY",

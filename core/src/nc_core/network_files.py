@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from nc_bitswap.layers import WeightNormConv
 from nc_core.errors import DataError
-from nc_core.exact import ExactLayer, exact_state, load_exact
+from nc_core.exact import EffectiveLayer, ExactLayer, exact_state, load_exact
 from nc_core.model_file import EXTRAS, ModelFile
 
 __all__ = [
@@ -131,7 +130,7 @@ def load_weights(file: ModelFile, family: str, kind: type[_Module], build: Build
     if not weights:
         raise DataError(
             f"model '{file.name}': holds the integers for coding only",
-            "models written by 'nc run bitswap train' hold the real-valued weights as well",
+            "models that training writes hold the real-valued weights as well",
         )
     dtypes = {key: value.dtype for key, value in model.state_dict().items()}
     weights = {key: value.to(dtypes.get(key, value.dtype)) for key, value in weights.items()}
@@ -149,6 +148,16 @@ def without_memory(build: Callable[[], _Module]) -> _Module:
         return build()
 
 
+_DRAWS = (
+    Tensor.normal_,
+    Tensor.uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_,
+)
+
+
 class _Undrawn(TorchFunctionMode):
     """Initial weights are not drawn: without memory, that would load much of torch for nothing."""
 
@@ -160,9 +169,9 @@ class _Undrawn(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         given = kwargs or {}
-        if func in (Tensor.normal_, nn.init.normal_, nn.init.kaiming_normal_):
+        if func in _DRAWS:
             return args[0] if args else given["tensor"]
-        if func is torch.linspace:
+        if func in (torch.arange, torch.linspace):
             given["device"] = "cpu"
         return func(*args, **given)
 
@@ -174,8 +183,8 @@ def _layer_shapes(networks: nn.Module) -> dict[str, tuple[int, ...]]:
         if isinstance(module, ExactLayer):
             weight, inputs = module.parts[0].weight, max(part.stop for part in module.parts)
             shapes[path] = (len(weight), inputs, *weight.shape[2:])
-        elif isinstance(module, WeightNormConv):
-            shapes[path] = tuple(module.v.shape)
-        elif isinstance(module, nn.Linear | nn.Conv2d):
+        elif isinstance(module, EffectiveLayer):
+            shapes[path] = tuple(module.effective_weight().shape)
+        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
             shapes[path] = tuple(module.weight.shape)
     return shapes
