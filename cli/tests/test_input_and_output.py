@@ -60,6 +60,12 @@ def test_options_without_meaning_for_standard_output_are_refused(
     assert option in outcome.stderr
 
 
+def test_decompressing_to_standard_output_cannot_be_resumed(nc, packed: Path) -> None:
+    outcome = nc("decompress", packed, "-o", "-", "--resume")
+    assert outcome.exit_code == ExitCode.USAGE
+    assert "--resume has no meaning for standard output" in outcome.stderr
+
+
 def test_a_caller_may_close_standard_input() -> None:
     command = f"{sys.executable} -m nc_cli compress - -o x.ncz <&-"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False)

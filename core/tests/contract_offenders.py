@@ -6,7 +6,8 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import copy
 from itertools import count
 from typing import Any
 
@@ -182,6 +183,61 @@ class CrashesOnDamage(_Model):
         return table[super().pop(coder, message, shape, dtype)]
 
 
+class SavesTooLate(_Model):
+    """Takes the state that its journal keeps for that of the end."""
+
+    journaled = True
+
+    def push(
+        self, coder: Coder, message: Message, blocks: NDArray[Any], *, journal: Any = None
+    ) -> float:
+        bits = super().push(coder, message, blocks[:1])
+        if journal is not None:
+            if journal.state() is not None:
+                return bits
+            journal.save(message, {"bits": bits})
+        for block in blocks[1:]:
+            bits += super().push(coder, message, block[None])
+        return bits
+
+    def pop(
+        self,
+        coder: Coder,
+        message: Message,
+        shape: tuple[int, int, int, int],
+        dtype: np.dtype[Any],
+        *,
+        journal: Any = None,
+    ) -> NDArray[Any]:
+        single = (1, *shape[1:])
+        blocks = [
+            super(SavesTooLate, self).pop(coder, message, single, dtype) for _ in range(shape[0])
+        ]
+        return np.concatenate(blocks[::-1])
+
+
+class ForgetsWhatItWasTold(_Model):
+    """Does as it is told, and writes something else into the file."""
+
+    coding: Mapping[str, str] = {"steps": "10"}
+
+    def with_coding(self, options: Mapping[str, str]) -> ForgetsWhatItWasTold:
+        if set(options) - {"steps"}:
+            raise ValueError("it has the option 'steps' only")
+        model = copy(self)
+        model.coding = {"steps": str(int(options["steps"]) + 1)}
+        return model
+
+
+class ListensToAnything(_Model):
+    """Takes coding options that it does not know."""
+
+    coding: Mapping[str, str] = {}
+
+    def with_coding(self, options: Mapping[str, str]) -> ListensToAnything:
+        return self
+
+
 _MODELS = {
     "faultless": Faultless,
     "batch-counts": BatchCounts,
@@ -192,6 +248,9 @@ _MODELS = {
     "any-weights": AnyWeights,
     "remembers-the-process": RemembersTheProcess,
     "crashes-on-damage": CrashesOnDamage,
+    "saves-too-late": SavesTooLate,
+    "forgets-what-it-was-told": ForgetsWhatItWasTold,
+    "listens-to-anything": ListensToAnything,
 }
 
 

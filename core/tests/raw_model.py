@@ -1,7 +1,8 @@
-"""The smallest models that the engine accepts: raw samples, and raw samples with bits back."""
+"""The smallest models that the engine accepts: raw samples, with bits back, with options."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from nc_core.ans.distributions.uniform import Uniform
 from nc_core.ans.message import Message
+from nc_core.model_file import ModelFile
 from nc_core.protocols import Block, Coder
 
 
@@ -70,3 +72,59 @@ class BorrowingModel(RawModel):
         blocks = super().pop(coder, message, shape, dtype)
         coder.push_intervals(message, noise, np.ones_like(noise), 16)
         return blocks
+
+
+class ChoosyModel(RawModel):
+    """Borrows noise, as much as it is told, and returns it before or after it pushes the samples.
+
+    Its options are ``noise``, 0 to 99 numbers of 16 bits for each block (default 2), and
+    ``order``, ``noise-first`` (default) or ``noise-last``.
+    """
+
+    name = "choosy"
+    id = "2" * 64
+
+    def __init__(self, coding: Mapping[str, str] | None = None) -> None:
+        self.coding: Mapping[str, str] = dict(coding or {})
+        self._noise = int(self.coding.get("noise", 2))
+        self._last = self.coding.get("order") == "noise-last"
+        self.initial_words = 2 * self._noise
+
+    def with_coding(self, options: Mapping[str, str]) -> ChoosyModel:
+        told = dict(options)
+        for key, value in options.items():
+            if key == "noise" and value.isdecimal() and int(value) < 100:
+                told[key] = str(int(value))
+            elif key == "noise":
+                raise ValueError(f"noise is 0 to 99 numbers, not '{value}'")
+            elif key != "order":
+                raise ValueError(f"no coding option '{key}'; it has 'noise' and 'order'")
+            elif value not in {"noise-first", "noise-last"}:
+                raise ValueError(f"no order '{value}'; it has 'noise-first' and 'noise-last'")
+        return ChoosyModel(told)
+
+    def push(self, coder: Coder, message: Message, blocks: NDArray[Any]) -> float:
+        uniform = Uniform(1 << 16, (self._noise, len(blocks)))
+        noise = coder.pop(message, uniform)
+        if self._last:
+            bits = super().push(coder, message, blocks)
+            coder.push(message, noise, uniform)
+            return bits
+        coder.push(message, noise, uniform)
+        return super().push(coder, message, blocks)
+
+    def pop(
+        self, coder: Coder, message: Message, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        if not self._last:
+            return super().pop(coder, message, shape, dtype)
+        uniform = Uniform(1 << 16, (self._noise, shape[0]))
+        noise = coder.pop(message, uniform)
+        blocks = super().pop(coder, message, shape, dtype)
+        coder.push(message, noise, uniform)
+        return blocks
+
+
+def load_choosy(file: ModelFile) -> ChoosyModel:
+    """The target of its record."""
+    return ChoosyModel()

@@ -128,6 +128,27 @@ def test_a_wrong_coder_is_caught(
             "decoding with another byte 467 of a chunk raises IndexError: index 149 is out of "
             "bounds for axis 0 with size 140; pop should raise CorruptFileError or ValueError",
         ),
+        (
+            "saves-too-late",
+            "pushing_goes_on_from_what_was_saved",
+            "push goes on from the first state that it saved to other words or bits: "
+            "random: 1 x 1 x 7 x 13 blocks of uint8",
+        ),
+        (
+            "saves-too-late",
+            "popping_goes_on_from_what_was_saved",
+            "pop saves nothing, though its journal is due: random: 1 x 1 x 7 x 13 blocks of uint8",
+        ),
+        (
+            "forgets-what-it-was-told",
+            "what_it_was_told_can_be_told_again",
+            "told {'steps': '10'} again, it says that it was told {'steps': '11'}",
+        ),
+        (
+            "listens-to-anything",
+            "what_it_was_told_can_be_told_again",
+            "with_coding takes an option 'no-such-option', and should raise ValueError",
+        ),
     ],
 )
 def test_a_wrong_model_is_caught(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nc_core.blocks import Tiling
+from nc_core.coding import checked_coding, coding_of, told
 from nc_core.container import ContainerReader
 from nc_core.content import Content, checked_text
 from nc_core.errors import CorruptFileError, DataError
@@ -41,6 +42,7 @@ class Header:
         tiling: how items were cut.
         order: of bits-back coding, for readers; None where the model has one only. A message
             says itself which it was made in.
+        coding: what the model was told, which decoding needs; empty for most models.
     """
 
     file: str
@@ -57,6 +59,7 @@ class Header:
     initial_words: int
     tiling: Tiling
     order: str | None = None
+    coding: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def describing(cls, content: Content, model: LosslessModel, coder: str) -> Header:
@@ -76,6 +79,7 @@ class Header:
             initial_words=model.initial_words,
             tiling=_model_tiling(model),
             order=getattr(model, "order", None),
+            coding=checked_coding(coding_of(model)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +102,8 @@ class Header:
             data["initial_words"] = self.initial_words
         if self.order is not None:
             data["order"] = self.order
+        if self.coding:
+            data["coding"] = dict(self.coding)
         return data
 
     @classmethod
@@ -124,9 +130,27 @@ class Header:
                 initial_words=_integer(data.get("initial_words", 0), 0, _MAX_INITIAL_WORDS),
                 tiling=_tiling(*(_integer(n, 0, _MAX_CHUNK_PIXELS) for n in data["tiling"])),
                 order=checked_text(data["order"]) if "order" in data else None,
+                coding=_coding(data["coding"]) if "coding" in data else {},
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise CorruptFileError(f"{file}: its header lacks what a decoder needs") from error
+
+    def told(self, model: LosslessModel) -> LosslessModel:
+        """The model, told the coding options that the container was made with.
+
+        Another model than that of the container stays as it is; :meth:`check_model` refuses it.
+
+        Raises:
+            CorruptFileError: it does not take them.
+        """
+        if model.id != self.model_id:
+            return model
+        try:
+            return told(model, self.coding)
+        except ValueError as error:
+            raise CorruptFileError(
+                f"{self.file}: made with coding options that model '{self.model}' refuses: {error}"
+            ) from error
 
     def check_model(self, model: LosslessModel) -> None:
         """Refuse to decode with another model, other tables, arithmetic or shape of message.
@@ -153,9 +177,8 @@ class Header:
                 f"Python {platform.python_version()}",
             )
         names = ("arithmetic", "lanes", "group", "initial_words")
-        if self.tiling != _model_tiling(model) or any(
-            getattr(self, name) != getattr(model, name) for name in names
-        ):
+        fits = all(getattr(self, name) == getattr(model, name) for name in names)
+        if not fits or self.tiling != _model_tiling(model) or self.coding != coding_of(model):
             raise CorruptFileError(
                 f"{self.file}: damaged, its header does not fit model '{self.model}'"
             )
@@ -209,6 +232,12 @@ def stored_rate(reader: ContainerReader, header: Header) -> Rate:
         initial_bits=initial,
         bound_bits=bound,
     )
+
+
+def _coding(value: Any) -> dict[str, str]:
+    if not value:
+        raise ValueError("no coding options are left out, not written as none")
+    return checked_coding(value)
 
 
 def _model_tiling(model: LosslessModel) -> Tiling:

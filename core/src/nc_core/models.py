@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.resources
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
+from nc_core.coding import told
 from nc_core.errors import CorruptFileError, DataError, PluginError, UsageError
 from nc_core.model_file import ModelFile, read_model_file, store_model, stored_model
 from nc_core.plugins import PluginManager
@@ -16,6 +19,7 @@ from nc_core.specs import CoderSpec, ModelSpec, Pretrained
 __all__ = [
     "DEFAULT_CODER",
     "DEFAULT_MODEL",
+    "configured",
     "find_model_file",
     "installed",
     "is_model_path",
@@ -27,6 +31,7 @@ __all__ = [
 DEFAULT_MODEL = "predictive"
 DEFAULT_CODER = "rans"
 RUN_MODEL = "model.safetensors"
+_Model = TypeVar("_Model")
 _PLUGIN_FILE = re.compile(r"\w[\w.+-]*\.py")
 
 
@@ -43,6 +48,7 @@ def load_model(
     *,
     keep: bool = False,
     order: str | None = None,
+    coding: Mapping[str, str] | None = None,
 ) -> LosslessModel:
     """The model of that name, or in that model file or run directory.
 
@@ -54,18 +60,56 @@ def load_model(
             decodes without naming the path again.
         order: of the steps of bits-back coding, where the model has several (``bit-swap``,
             ``bb-ans``); by default its own. Decoding needs none.
+        coding: what to tell the model; by default nothing. Decoding needs none of it.
 
     Raises:
         PluginError: unknown, ambiguous, or its package is broken.
         DataError: the path holds no model file, or a damaged one.
-        UsageError: an order that the model does not have.
+        UsageError: an order or a coding option that the model does not take.
     """
     plugins = installed() if plugins is None else plugins
     family, file = find_model_file(name, plugins)
     if keep and is_model_path(name):
         store_model(file)
     model: LosslessModel = family.load()(file)
-    return model if order is None else _in_order(model, order)
+    return configured(model, os.fspath(name), order=order, coding=coding)
+
+
+def configured(
+    model: _Model,
+    name: str,
+    *,
+    order: str | None = None,
+    coding: Mapping[str, str] | None = None,
+) -> _Model:
+    """The model as a user wants it; ``order`` is the coding option of that name, if it has any.
+
+    Args:
+        model: of any kind.
+        name: what the user calls it.
+        order: as for :func:`load_model`.
+        coding: the same.
+
+    Raises:
+        UsageError: an order or a coding option that the model does not take.
+    """
+    options = dict(coding or {})
+    if order is not None and not hasattr(model, "with_coding"):
+        model = _in_order(model, name, order)
+    elif order is not None:
+        if "order" in options:
+            raise UsageError("the order is given twice, also as a coding option", "give it once")
+        options["order"] = order
+    if getattr(model, "leads_in", False):
+        from nc_core.lead_in import LeadIn
+
+        options = {LeadIn.KEY: LeadIn.PREDICTIVE} | options
+    if not options:
+        return model
+    try:
+        return told(model, options)
+    except ValueError as error:
+        raise UsageError(f"model '{name}': {error}") from error
 
 
 def find_model_file(
@@ -175,14 +219,14 @@ def _family(file: ModelFile, where: str, plugins: PluginManager, hint: str = "")
         ) from error
 
 
-def _in_order(model: LosslessModel, order: str) -> LosslessModel:
+def _in_order(model: _Model, name: str, order: str) -> _Model:
     with_order = getattr(model, "with_order", None)
     if with_order is None:
-        raise UsageError(f"model '{model.name}' codes in one order only; leave out the order")
+        raise UsageError(f"model '{name}' codes in one order only; leave out the order")
     try:
-        ordered: LosslessModel = with_order(order)
+        ordered: _Model = with_order(order)
     except ValueError as error:
-        raise UsageError(f"model '{model.name}': {error}") from error
+        raise UsageError(f"model '{name}': {error}") from error
     return ordered
 
 

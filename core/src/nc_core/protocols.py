@@ -141,8 +141,23 @@ class LosslessModel(Protocol):
     One that codes in several orders also has ``with_order(name)``: the same model in that order,
     or ValueError. Its messages say which order they were made in.
 
+    One that leaves choices to whoever compresses (an order, a number of steps) has a mapping
+    ``coding`` of texts by key, what it was told, and ``with_coding(options)``: the same model told
+    these and no others, or ValueError with a reason for the user. Keys that are not given keep the
+    model's default. What it was told stands in the file, and a decoder tells its own model the
+    same; from there on the model, its ``initial_words`` included, must be the same. Its ``coding``
+    can be told again: ``model.with_coding(model.coding).coding == model.coding``.
+
+    One that borrows far more bits than a block is worth has ``leads_in = True``: whoever compresses
+    with it then uses a lead-in (:mod:`nc_core.lead_in`) unless told otherwise. The coding option
+    ``lead-in`` is no affair of the model's own.
+
     One that learns from the blocks of a call while it codes them has ``adaptive = True``; the
     bits of a block then depend on the others. For every other model they do not.
+
+    One that works for minutes or longer on the blocks of one call has ``journaled = True``; its
+    ``push`` and ``pop`` take a keyword ``journal``, a :class:`nc_core.journal.Journal` or None
+    (the default), in which they keep their state and from which they go on.
 
     Attributes:
         name: registered name, or the name of its file.

@@ -10,12 +10,13 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from nc_core.errors import MissingDependencyError, NcError, PluginError
 
 __all__ = [
     "CoderSpec",
+    "CodingOption",
     "CommandSpec",
     "DatasetSpec",
     "EvaluatorSpec",
@@ -144,6 +145,41 @@ class Metric(_Checked):
 
     name: str
     unit: str
+
+
+@dataclass(frozen=True)
+class CodingOption(_Checked):
+    """An option of a paper's ``compress`` that tells its model how to code.
+
+    Args:
+        name: of the option, kebab-case (``lead-in`` for ``--lead-in``).
+        summary: its help text, with unit and default.
+        key: of the model's coding option that it sets; by default ``name``. Several options may
+            set one, and a user then gives one of them.
+        metavar: what stands for the value in the help text.
+        kind: ``text``, or ``int`` for a whole number from 0.
+
+    Raises:
+        TypeError, ValueError: as :class:`Spec`.
+    """
+
+    _texts: ClassVar[tuple[str, ...]] = ("name", "summary", "key", "metavar")
+
+    name: str
+    summary: str
+    key: str = ""
+    metavar: str = "VALUE"
+    kind: Literal["text", "int"] = "text"
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", self.name)
+        super().__post_init__()
+        for what, name in {"name": self.name, "key": self.key}.items():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{what} {name!r} of a coding option is not kebab-case")
+        if self.kind not in ("text", "int"):
+            raise ValueError(f"kind {self.kind!r} of {self._label} is not text or int")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,11 +359,23 @@ class CommandSpec(Spec):
         model: name of the model that ``nc run NAME compress`` takes by default. With it the
             paper's group has the commands of ``nc compress`` and ``nc decompress``, unless it
             brings its own.
+        coding: options of that ``compress`` for what the model can be told.
     """
 
     kind: ClassVar[str] = "command"
     _optional_texts: ClassVar[tuple[str, ...]] = ("model",)
-    _tuples: ClassVar[Mapping[str, type]] = {**Spec._tuples, "recipes": str}
+    _tuples: ClassVar[Mapping[str, type]] = {
+        **Spec._tuples,
+        "recipes": str,
+        "coding": CodingOption,
+    }
 
     recipes: tuple[str, ...] = ()
     model: str | None = None
+    coding: tuple[CodingOption, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [option.name for option in self.coding]
+        if len(set(names)) < len(names):
+            raise ValueError(f"coding of {self._label} has two options of one name")

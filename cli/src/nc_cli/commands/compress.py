@@ -45,6 +45,7 @@ _STDIN_NAME = "stdin.png"
 @options.model("predictive")
 @options.coder("rans")
 @options.order()
+@options.coding()
 @options.verify()
 @options.threads()
 @click.option("--resume", is_flag=True, help="Go on with what an interrupted run left.")
@@ -58,6 +59,7 @@ def command(
     model: str,
     coder: str,
     order: str | None,
+    coding: dict[str, str],
     verify: bool,
     threads: int,
     resume: bool,
@@ -81,7 +83,10 @@ def command(
             with temporary_folder() as folder:
                 target = folder / "stdout.ncz"
                 with _called(target, "standard output"):
-                    rate = _compress(source, target, model, coder, order, threads, verify)
+                    rate = _compress(
+                        source, target, model, coder, order, coding, threads, verify,
+                        journal_seconds=None,
+                    )  # fmt: skip
                 with target.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
             for line in _report("standard output", rate, sizes):
@@ -89,11 +94,11 @@ def command(
             return
         target = _default_target(inputs) if out is None else out
         rate = _compress(
-            source, target, model, coder, order, threads, verify, force=force, resume=resume
+            source, target, model, coder, order, coding, threads, verify, force=force, resume=resume
         )
     if as_json:
         made = {"file": str(target), "model": model, "coder": coder, "order": order}
-        print_json(rate.to_json() | made)
+        print_json(rate.to_json() | made | {"coding": coding})
         return
     for line in _report(str(target), rate, sizes):
         print_text(line)
@@ -105,6 +110,7 @@ def _compress(
     model: str,
     coder: str,
     order: str | None,
+    coding: dict[str, str],
     threads: int,
     verify: bool,
     **options: Any,
@@ -113,7 +119,7 @@ def _compress(
     from nc_core.models import load_coder, load_model
 
     plugins = current_session().plugins
-    loaded = load_model(model, plugins, keep=True, order=order)
+    loaded = load_model(model, plugins, keep=True, order=order, coding=coding)
     _log.info("model %s (id %s), %s arithmetic, coder %s", loaded.name, loaded.id[:12],
               loaded.arithmetic, coder)  # fmt: skip
     with progress("compressing", source.content.dims, "samples") as advance:

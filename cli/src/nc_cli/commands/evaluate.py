@@ -20,6 +20,7 @@ __all__ = ["command"]
 )
 @click.argument("evaluator", metavar="EVALUATOR")
 @options.model()
+@options.coding()
 @options.dataset(required=True)
 @options.limit()
 @options.seed()
@@ -28,6 +29,7 @@ __all__ = ["command"]
 def command(
     evaluator: str,
     model: str | None,
+    coding: dict[str, str],
     dataset: str,
     limit: int | None,
     seed: int,
@@ -44,6 +46,7 @@ def command(
         evaluator,
         dataset,
         model,
+        coding=coding,
         limit=limit,
         seed=seed,
         threads=threads,

@@ -124,6 +124,7 @@ def _container(path: Path) -> dict[str, Any]:
         "codec": " ".join(header.codec),
         "coder": header.coder,
         **({} if header.order is None else {"order": header.order}),
+        **({"coding": dict(header.coding)} if header.coding else {}),
         "arithmetic": header.arithmetic,
         "decodes": "on every machine"
         if header.arithmetic == "exact"

@@ -53,7 +53,7 @@ class PaperGroup(LazyGroup):
             raise PluginError(f"command '{name}': {paper.target} is not a click command")
         if paper.model is None or not isinstance(loaded, click.Group):
             return loaded
-        return _with_file_commands(loaded, paper.model, f"nc run {name}")
+        return _with_file_commands(loaded, paper, f"nc run {name}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write names and summaries of what is installed."""
@@ -74,26 +74,32 @@ class PaperGroup(LazyGroup):
             )
 
 
-def _with_file_commands(group: click.Group, model: str, path: str) -> click.Group:
+def _with_file_commands(group: click.Group, paper: CommandSpec, path: str) -> click.Group:
     """A copy of a paper's group that can also compress, by default with its model, and decompress.
 
     Args:
         group: what the paper brings; its own commands of these names stay.
-        model: name of the model.
+        paper: names the model, and the options of ``compress`` for it.
         path: of the group, as a user types it.
+
+    Raises:
+        PluginError: such an option is one of every ``compress``.
     """
+    from nc_cli.coding_options import with_coding_options
     from nc_cli.commands import compress, decompress
+
+    compress_command = with_coding_options(compress.command, paper.coding, f"{path} compress")
 
     extended = copy.copy(group)
     extended.commands = dict(group.commands)
     for name, command, example in (
-        ("compress", compress.command, "photo.png"),
+        ("compress", compress_command, "photo.png"),
         ("decompress", decompress.command, "photo.png.ncz -o restored"),
     ):
         own = copy.copy(command)
         own.epilog = examples(f"{path} {name} {example}")
         extended.commands.setdefault(name, own)
-    defaults = {"compress": {"model": model}}
+    defaults = {"compress": {"model": paper.model}}
     extended.context_settings = {"default_map": defaults, **group.context_settings}
     return extended
 

@@ -17,6 +17,7 @@ from nc_core.testing.contracts import (
     evaluator,
     model,
     model_files,
+    model_journal,
     plugin,
 )
 
@@ -39,7 +40,7 @@ class Contract:
 CONTRACTS: Mapping[str, Contract] = {
     "plugin": Contract(plugin.PluginSubject, plugin.CHECKS),
     "dataset": Contract(dataset.DatasetSubject, dataset.CHECKS),
-    "model": Contract(model.ModelSubject, model.CHECKS + model_files.CHECKS),
+    "model": Contract(model.ModelSubject, model.CHECKS + model_journal.CHECKS + model_files.CHECKS),
     "coder": Contract(coder.CoderSubject, coder.CHECKS),
     "evaluator": Contract(evaluator.EvaluatorSubject, evaluator.CHECKS),
     "command": Contract(command.CommandSubject, command.CHECKS),

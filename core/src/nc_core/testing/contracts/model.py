@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.ans import Message, Rans, RansNumpy
+from nc_core.coding import checked_coding, coding_of
 from nc_core.entry_points import canonical
 from nc_core.errors import MissingDependencyError
 from nc_core.lossless import compress_source
@@ -249,6 +250,22 @@ def equal_blocks_give_equal_words(subject: ModelSubject) -> None:
         require(same, f"a second push gives other words: {case}")
 
 
+def what_it_was_told_can_be_told_again(subject: ModelSubject) -> None:
+    """Coding options, where it has them, can be told again; unknown ones are refused."""
+    coding = coding_of(subject.model)
+    with_coding = getattr(subject.model, "with_coding", None)
+    if with_coding is None:
+        require(not coding, "it has coding options, and no with_coding to tell them again")
+        return
+    again = coding_of(with_coding(checked_coding(coding)))
+    require(again == coding, f"told {coding} again, it says that it was told {again}")
+    try:
+        with_coding({"no-such-option": "1"})
+    except ValueError:
+        return
+    require(False, "with_coding takes an option 'no-such-option', and should raise ValueError")
+
+
 def _compare(subject: ModelSubject, case: BlockCase, message: Message, coder: Any = None) -> None:
     """Pop what was pushed; it must be the same, and the message as it was at first."""
     groups = subject.popped(message, case.blocks, coder)
@@ -283,4 +300,5 @@ CHECKS = (
     bits_are_those_of_push,
     a_batch_does_not_change_bits,
     equal_blocks_give_equal_words,
+    what_it_was_told_can_be_told_again,
 )

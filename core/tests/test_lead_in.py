@@ -1,0 +1,124 @@
+"""First blocks that lend to the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nc_core.ans import Message, Rans
+from nc_core.ans.bits_back import borrow, push_symbols
+from nc_core.ans.distributions import Uniform
+from nc_core.coding import told
+from nc_core.lead_in import LeadIn
+from nc_core.models import configured
+from nc_core.protocols import Coder
+from raw_model import RawModel
+
+LENT = 300  # numbers of 16 bits that a block takes from the message and gives back
+
+
+class LendingModel(RawModel):
+    """Draws numbers, pushes the samples, and returns the numbers."""
+
+    name = "lending"
+    id = "2" * 64
+    lanes = 1
+    group = None
+    initial_words = 1000
+
+    def push(self, coder: Coder, message: Message, blocks: NDArray[Any]) -> float:
+        bits = 0.0
+        for block in blocks:
+            numbers, borrowed = borrow(coder, message, Uniform(1 << 16, (LENT, 1)))
+            column = block.reshape(-1, 1).astype(np.int64)
+            bits += push_symbols(coder, message, Uniform(256, column.shape), column) - borrowed
+            bits += push_symbols(coder, message, Uniform(1 << 16, (LENT, 1)), numbers)
+        return bits
+
+    def pop(
+        self, coder: Coder, message: Message, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        blocks = np.empty(shape, dtype)
+        for index in reversed(range(len(blocks))):
+            numbers = coder.pop(message, Uniform(1 << 16, (LENT, 1)))
+            column = coder.pop(message, Uniform(256, (blocks[0].size, 1)))
+            coder.push(message, numbers, Uniform(1 << 16, (LENT, 1)))
+            blocks[index] = column.reshape(shape[1:])
+        return blocks
+
+
+def noise(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (count, 1, 16, 16)).astype(np.uint8)
+
+
+def coded(model: Any, blocks: NDArray[np.uint8]) -> tuple[Message, float]:
+    message = Message(model.lanes, model.initial_words, 5)
+    return message, model.push(Rans(), message, blocks)
+
+
+def test_nothing_is_borrowed_from_initial_words() -> None:
+    alone, _ = coded(LendingModel(), noise(8))
+    led, bits = coded(LeadIn(LendingModel()), noise(8))
+    assert alone.initial_words - alone.low_water > 140
+    assert led.initial_words == led.low_water == 0
+    assert led.bits == pytest.approx(bits, abs=40)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
+def test_blocks_come_back_and_the_message_is_as_it_was(count: int) -> None:
+    model = LeadIn(LendingModel())
+    message, _ = coded(model, noise(count))
+    popped = model.pop(Rans(), message, (count, 1, 16, 16), np.dtype(np.uint8))
+    assert np.array_equal(popped, noise(count))
+    assert message.is_initial()
+
+
+def test_the_lead_in_is_no_longer_than_need_be() -> None:
+    # 4,800 bits are borrowed; a block of noise gives about 2,150.
+    model = LeadIn(LendingModel())
+    for count in (1, 2):
+        with pytest.raises(Exception, match="ran out"):
+            message = Message()
+            model._predictive.push(Rans(), message, noise(8)[:count])
+            LendingModel().push(Rans(), message, noise(8)[count:])
+    message, bits = coded(model, noise(8))
+    lead = message.copy()
+    assert model.pop(Rans(), lead, (8, 1, 16, 16), np.dtype(np.uint8)).shape == (8, 1, 16, 16)
+    lead_bits = model._predictive.push(Rans(), Message(), noise(8)[:3])
+    assert bits == pytest.approx(lead_bits + 5 * 256 * 8)
+
+
+def test_the_option_turns_it_on_and_off() -> None:
+    model = LendingModel()
+    led = told(model, {"lead-in": "predictive"})
+    assert isinstance(led, LeadIn) and led.coding == {"lead-in": "predictive"}
+    assert told(led, led.coding) is led
+    assert told(led, {}) is model
+    assert told(model, {"lead-in": "none"}) is model
+
+
+def test_models_that_ask_for_it_have_it_unless_told_otherwise() -> None:
+    model = LendingModel()
+    model.leads_in = True  # type: ignore[attr-defined]
+    assert isinstance(configured(model, "m"), LeadIn)
+    assert configured(model, "m", coding={"lead-in": "none"}) is model
+
+
+@pytest.mark.parametrize(
+    ("model", "value", "why"),
+    [
+        (LendingModel(), "some", "lead-in is predictive or none"),
+        (RawModel(), "predictive", "borrows no bits"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(model: Any, value: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        told(model, {"lead-in": value})
+
+
+def test_other_options_are_refused_where_the_model_has_none() -> None:
+    with pytest.raises(ValueError, match="takes no coding options"):
+        told(LendingModel(), {"lead-in": "predictive", "speed": "9"})
