@@ -96,7 +96,8 @@ def prepare_jobs(folder: Path) -> list[Job]:
         compressing = ("compress", *inputs, "--threads", "1")
         subprocess.run([*NC, *compressing, "-o", str(packed)], check=True, capture_output=True)
         jobs.append(Job("compress", what, compressing, "out.ncz", ("--resume",)))
-        jobs.append(Job("decompress", what, ("decompress", str(packed), "--threads", "1"), "out"))
+        restoring = ("decompress", str(packed), "--threads", "1")
+        jobs.append(Job("decompress", what, restoring, "out", ("--resume",)))
     return jobs
 
 

@@ -15,6 +15,7 @@ from nc_cli.session import Session, current_session
 from nc_core.command_line.console import log_to_stderr
 from nc_core.command_line.options import (
     FilePath,
+    coding,
     examples,
     force,
     json_output,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FilePath",
     "coder",
+    "coding",
     "common_options",
     "dataset",
     "dataset_name",

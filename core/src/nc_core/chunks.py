@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.ans.message import Message
+from nc_core.chunk_journal import ChunkJournal
 from nc_core.errors import CorruptFileError, WorkError
 from nc_core.header import Header
 from nc_core.protocols import Coder, LosslessModel
@@ -24,7 +26,12 @@ _PREAMBLE = struct.Struct("<Id")  # low-water mark of the message, the model's b
 
 
 def encode_chunk(
-    blocks: NDArray[Any], seed: int, header: Header, model: LosslessModel, coder: Coder
+    blocks: NDArray[Any],
+    seed: int,
+    header: Header,
+    model: LosslessModel,
+    coder: Coder,
+    journal: ChunkJournal | None = None,
 ) -> bytes:
     """Code blocks (B, C, H, W) on a fresh message; returns the payload of their chunk.
 
@@ -34,11 +41,44 @@ def encode_chunk(
         header: lanes, group and initial words.
         model: codes them.
         coder: entropy coder.
+        journal: where the state is kept from time to time, and taken up.
+
+    Raises:
+        KeyboardInterrupt: the user wants to stop, and the state is in the journal.
+        UsageError: the journal is that of another input, model or version.
     """
+    try:
+        return _encode_chunk(blocks, seed, header, model, coder, journal)
+    except WorkError:
+        # The state may have been saved within an attempt that its model gives up in the end.
+        if journal is None or not journal.begin_anew():
+            raise
+        return _encode_chunk(blocks, seed, header, model, coder, journal)
+
+
+def _encode_chunk(
+    blocks: NDArray[Any],
+    seed: int,
+    header: Header,
+    model: LosslessModel,
+    coder: Coder,
+    journal: ChunkJournal | None,
+) -> bytes:
+    """As :func:`encode_chunk`, from the beginning of the chunk or from what the journal has."""
     message = Message(header.lanes, header.initial_words, seed)
-    bound = 0.0
-    for start, end in _groups(len(blocks), header.group):
-        bound += model.push(coder, message, blocks[start:end])
+    groups = _groups(len(blocks), header.group)
+    done, bound = 0, 0.0
+    saved = None if journal is None else journal.take_up(message)
+    if saved is not None:
+        done, bound = int(saved["groups"]), float(saved["bound"])
+    for index in range(done, len(groups)):
+        start, end = groups[index]
+        state = {"groups": np.int64(index), "bound": np.float64(bound)}
+        within = _within_group(model, journal, message, state)
+        bound += model.push(coder, message, blocks[start:end], **within)
+    if journal is not None and done < len(groups):
+        state = {"groups": np.int64(len(groups)), "bound": np.float64(bound)}
+        journal.finish(message, state)
     words = message.to_words(message.low_water)
     return _PREAMBLE.pack(message.low_water, bound) + words.astype("<u4").tobytes()
 
@@ -51,28 +91,44 @@ def decode_chunk(
     header: Header,
     model: LosslessModel,
     coder: Coder,
+    journal: ChunkJournal | None = None,
 ) -> NDArray[Any]:
     """The blocks of a chunk; its message must end at its initial words, exactly.
 
     Raises:
         CorruptFileError: it does not, or the message ends early.
+        KeyboardInterrupt, UsageError: as :func:`encode_chunk`.
     """
     cost = chunk_cost(payload, header)
     base = Message(header.lanes, header.initial_words, seed)
     base.cursor[:] = header.initial_words - cost.initial // 32
     words = np.frombuffer(payload, "<u4", offset=_PREAMBLE.size)
     blocks = np.empty(shape, dtype)
+    groups = _groups(len(blocks), header.group)
+    left = len(groups)
+    is_decoded = False
     try:
         message = Message.from_words(words, header.lanes, base)
-        for start, end in reversed(_groups(len(blocks), header.group)):
+        saved = None if journal is None else journal.take_up(message)
+        if saved is not None:
+            left = int(saved["groups"])
+            is_decoded = left == 0
+            blocks[len(blocks) - len(saved["blocks"]) :] = saved["blocks"]
+        for start, end in reversed(groups[:left]):
+            state = {"groups": np.int64(left), "blocks": blocks[end:]}
+            within = _within_group(model, journal, message, state)
             group = (end - start, *shape[1:])
-            blocks[start:end] = model.pop(coder, message, group, blocks.dtype)
+            blocks[start:end] = model.pop(coder, message, group, blocks.dtype, **within)
+            left -= 1
     except (CorruptFileError, WorkError, ValueError) as error:
         # Bits-back coding pushes inside of pop, and what it pushes comes from the file.
         reason = str(error).partition("\n")[0]
         raise CorruptFileError(f"{header.file}: damaged: {reason}") from error
     if not message.is_initial():
         raise CorruptFileError(f"{header.file}: damaged, a message does not end where it began")
+    if journal is not None and not is_decoded:
+        state = {"groups": np.int64(0), "blocks": blocks}
+        journal.finish(message, state, data=blocks.nbytes)
     return blocks
 
 
@@ -111,6 +167,19 @@ def chunk_cost(payload: bytes, header: Header) -> ChunkCost:
         raise CorruptFileError(f"{header.file}: damaged, a chunk has an impossible code length")
     words = (len(payload) - _PREAMBLE.size) // 4
     return ChunkCost(32 * words, 32 * (header.initial_words - low_water), bound)
+
+
+def _within_group(
+    model: LosslessModel, journal: ChunkJournal | None, message: Message, state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The keyword for ``push`` or ``pop`` of one group; none for a model that does not ask for it.
+
+    What the engine has so far is saved first, where that is due.
+    """
+    if journal is None:
+        return {}
+    within = journal.group(message, state)
+    return {"journal": within} if getattr(model, "journaled", False) else {}
 
 
 def _groups(count: int, group: int | None) -> list[tuple[int, int]]:

@@ -166,7 +166,7 @@ def compare(
             _warm_up(source, model, coder, temporary)
             kept = None if files is None else files[index]
             path = kept or temporary / f"{index}.ncz"
-            rate = compress_source(source, path, model, coder, force=force)
+            rate = compress_source(source, path, model, coder, force=force, journal_seconds=None)
             rows.append(_our_row(model, coder, rate, kept))
     before = _STEPS_PER_MODEL * len(models)
     results = measure_codecs(
@@ -216,8 +216,9 @@ def _warm_up(source: Source, model: LosslessModel, coder: Coder, folder: Path) -
     item = source.content[0]
     corner = _corner(source.load(0)[0], item.layout)
     compress_source(
-        ArraySource(corner, item.layout), folder / "warm-up.ncz", model, coder, force=True
-    )
+        ArraySource(corner, item.layout), folder / "warm-up.ncz", model, coder,
+        force=True, journal_seconds=None,
+    )  # fmt: skip
 
 
 def _corner(array: NDArray[Any], layout: str) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nc_core.blocks import Tile, cut, fewest_chunks, from_planes, plan_chunks
 from nc_core.checksums import Checksums
+from nc_core.chunk_journal import ChunkJournals
 from nc_core.chunks import CODE, decode_chunk
 from nc_core.container import ContainerReader
 from nc_core.errors import CorruptFileError
@@ -61,6 +62,7 @@ def decode_container(
     on_damage: Callable[[Damage], None] | None = None,
     threads: int = 1,
     progress: Progress | None = None,
+    journals: ChunkJournals | None = None,
 ) -> Iterator[Decoded]:
     """The items of a container in order, each compared with the checksum of what went in.
 
@@ -76,10 +78,14 @@ def decode_container(
         on_damage: called where an item is lost, which is then left out; None to raise.
         threads: chunks decoded at once.
         progress: called after every chunk.
+        journals: where decoded chunks and the state within others are kept, and taken up.
 
     Raises:
         CorruptFileError: another model, damage, or a machine that computes differently.
+        UsageError: the journals are those of another container or version.
+        KeyboardInterrupt: the user wants to stop.
     """
+    model = header.told(model)
     header.check_model(model)
     wanted = range(len(header.content)) if wanted is None else frozenset(wanted)
     if reader.damage is not None:
@@ -98,9 +104,10 @@ def decode_container(
             return task, task.error
         tile = task.tiles[0]
         shape = (len(task.tiles), *tile.shape)
+        journal = None if journals is None else journals.chunk(task.seed, task.payload)
         try:
             return task, decode_chunk(
-                task.payload, shape, tile.dtype, task.seed, header, model, coder
+                task.payload, shape, tile.dtype, task.seed, header, model, coder, journal
             )
         except CorruptFileError as error:
             if on_damage is None:
@@ -127,6 +134,8 @@ def decode_container(
         done += sum(tile.dims for tile in task.tiles if tile.item in wanted)
         if progress is not None:
             progress(done, total)
+        if journals is not None:
+            journals.stop_if_asked()
 
 
 def _whole_items(

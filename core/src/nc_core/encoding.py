@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nc_core.blocks import cut, plan_chunks, to_planes
 from nc_core.checksums import Digest
+from nc_core.chunk_journal import ChunkJournals
 from nc_core.chunks import CODE, ChunkCost, chunk_cost, encode_chunk
 from nc_core.container import ContainerWriter, chunk_size, whole_chunks
 from nc_core.content import Content
@@ -47,6 +48,7 @@ class Encoding:
         source: the items.
         model: codes their blocks.
         coder: entropy coder.
+        journals: where the state within chunks is kept; None to keep whole chunks only.
 
     Attributes:
         chunks_kept: finished chunks of an earlier run.
@@ -54,10 +56,16 @@ class Encoding:
     """
 
     def __init__(
-        self, file: BinaryIO, header: Header, source: Source, model: LosslessModel, coder: Coder
+        self,
+        file: BinaryIO,
+        header: Header,
+        source: Source,
+        model: LosslessModel,
+        coder: Coder,
+        journals: ChunkJournals | None = None,
     ) -> None:
         self._file, self._header, self._source = file, header, source
-        self._model, self._coder = model, coder
+        self._model, self._coder, self._journals = model, coder, journals
         self._digests: list[str] = []
         self._cost = ChunkCost()
         self.chunks_kept = self.chunks_done = 0
@@ -66,7 +74,8 @@ class Encoding:
         """Code every chunk that is not there yet, then the footer.
 
         Raises:
-            UsageError: the chunks that are there belong to another header.
+            UsageError: what is there belongs to another header, or to other blocks.
+            KeyboardInterrupt: the user wants to stop.
         """
         start = time.perf_counter()
         content = self._source.content
@@ -79,6 +88,8 @@ class Encoding:
             done += task.blocks.size
             if progress is not None:
                 progress(done, total)
+            if self._journals is not None:
+                self._journals.stop_if_asked()
         rates = {
             "bound_bits": round(self._cost.bound, 3),
             "initial_bits": self._cost.initial,
@@ -105,7 +116,9 @@ class Encoding:
         self.chunks_done = self.chunks_kept
         self._file.seek(end)
         self._file.truncate()
-        return ContainerWriter(self._file, self._header.to_json(), lengths or None)
+        writer = ContainerWriter(self._file, self._header.to_json(), lengths or None)
+        self._file.flush()  # whatever is kept of a chunk, its header is there
+        return writer
 
     def _append(self, writer: ContainerWriter, task: _Task, payload: bytes) -> None:
         for kind, data in task.metadata:
@@ -114,11 +127,16 @@ class Encoding:
         self._file.flush()
         self._cost += chunk_cost(payload, self._header)
         self.chunks_done += 1
+        if self._journals is not None:
+            self._journals.drop(task.seed)
 
     def _encode(self, task: _Task) -> tuple[_Task, bytes | None]:
         if task.seed < self.chunks_kept:
             return task, None
-        return task, encode_chunk(task.blocks, task.seed, self._header, self._model, self._coder)
+        journal = None if self._journals is None else self._journals.chunk(task.seed, task.blocks)
+        return task, encode_chunk(
+            task.blocks, task.seed, self._header, self._model, self._coder, journal
+        )
 
     def _tasks(self) -> Iterator[_Task]:
         content = self._source.content

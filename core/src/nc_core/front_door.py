@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_core.chunk_journal import INTERVAL_SECONDS
 from nc_core.datasets.opening import open_dataset
 from nc_core.errors import UsageError
 from nc_core.evaluators.request import EvaluationRequest
@@ -21,6 +22,7 @@ from nc_core.lossless import Progress, compress_source
 from nc_core.models import (
     DEFAULT_CODER,
     DEFAULT_MODEL,
+    configured,
     find_model_file,
     installed,
     load_coder,
@@ -56,6 +58,7 @@ def compress(
     model: str = DEFAULT_MODEL,
     coder: str = DEFAULT_CODER,
     order: str | None = None,
+    coding: Mapping[str, str] | None = None,
     layout: str | None = None,
     limit: int | None = None,
     threads: int = 1,
@@ -75,6 +78,7 @@ def compress(
             path is kept, so that the container decodes without it.
         coder: name of the entropy coder.
         order: of the steps of bits-back coding, ``bit-swap`` or ``bb-ans``; by default the model's.
+        coding: options for the model, as its family documents them.
         layout: axes of an array where they are not obvious: ``hw``, ``hwc``, ``chw``, with a
             leading ``n`` for a batch.
         limit: items of a dataset.
@@ -87,8 +91,8 @@ def compress(
 
     Raises:
         NcError: see :func:`nc_core.lossless.compress_source`.
-        UsageError: a layout without an array, a limit without a dataset, or an order that the
-            model does not have.
+        UsageError: a layout without an array, a limit without a dataset, or an order or a coding
+            option that the model does not take.
         TypeError: a source of another type.
 
     Example:
@@ -98,20 +102,21 @@ def compress(
     """
     plugins = installed() if plugins is None else plugins
     items = _source(source, layout, limit)
-    chosen = load_model(model, plugins, keep=True, order=order)
+    chosen = load_model(model, plugins, keep=True, order=order, coding=coding)
     entropy_coder = load_coder(coder, plugins)
 
-    def run(target: Path) -> Rate:
+    def run(target: Path, journal_seconds: float | None) -> Rate:
         return compress_source(
             items, target, chosen, entropy_coder,
             threads=threads, verify=verify, force=force, resume=resume, progress=progress,
+            journal_seconds=journal_seconds,
         )  # fmt: skip
 
     if path is not None:
-        return Compressed(run(Path(path)), Path(path))
+        return Compressed(run(Path(path), INTERVAL_SECONDS), Path(path))
     with temporary_folder() as folder:
         target = folder / "data.ncz"
-        rate = run(target)
+        rate = run(target, None)
         return Compressed(rate, None, target.read_bytes())
 
 
@@ -123,6 +128,7 @@ def decompress(
     model: str | None = None,
     threads: int = 1,
     force: bool = False,
+    resume: bool = False,
     keep_going: bool = False,
     progress: Progress | None = None,
     plugins: PluginManager | None = None,
@@ -137,6 +143,7 @@ def decompress(
             its id.
         threads: chunks decoded at once.
         force: replace existing files.
+        resume: with a folder: go on with what an interrupted run left there.
         keep_going: with a folder: write what a damaged container still gives.
         progress: called with (samples done, samples in all).
         plugins: where models and coders come from; by default what is installed.
@@ -146,7 +153,8 @@ def decompress(
         images in the order in which they were given, or of the chosen items.
 
     Raises:
-        UsageError: an index of no item, or ``keep_going`` without a folder.
+        UsageError: an index of no item, or ``keep_going`` or ``resume`` without a folder.
+        InterruptedWorkError: Ctrl-C while files are made, with the work kept for ``resume``.
         PartlyRestoredError: with ``keep_going``: items are lost, and the others were written.
         CorruptFileError: damaged, truncated, or of another version or model.
         DataError: a file cannot be read or written.
@@ -154,13 +162,15 @@ def decompress(
     name = "<bytes>" if isinstance(source, Bytes) else os.fspath(source)
     if keep_going and folder is None:
         raise UsageError("keep_going writes what is left; it needs a folder")
+    if resume and folder is None:
+        raise UsageError("resume goes on with what was left in a folder; it needs one")
     with _opened(source) as file:
         container = open_container(file, name, model, plugins, partial=keep_going)
         if folder is not None:
             return restore_files(
                 container, Path(folder),
                 wanted=items, keep_going=keep_going,
-                threads=threads, force=force, progress=progress,
+                threads=threads, force=force, resume=resume, progress=progress,
             )  # fmt: skip
         arrays = restore_arrays(container, items, threads, progress)
         one_array = container.header.content.kind == "array" and items is None
@@ -172,6 +182,7 @@ def evaluate(
     dataset: str | Dataset,
     model: Pathlike | None = None,
     *,
+    coding: Mapping[str, str] | None = None,
     limit: int | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -183,6 +194,7 @@ def evaluate(
         evaluator: its name (``nc list evaluators``).
         dataset: an open dataset or a name like ``mnist:test``.
         model: name of the model, or path of a model file or run directory.
+        coding: options for the model, as for :func:`compress`.
         limit: items to use; None for all.
         seed: of whatever the evaluator draws.
         threads: for coding.
@@ -190,13 +202,14 @@ def evaluate(
 
     Raises:
         PluginError: an unknown name.
-        UsageError: the model lacks what the evaluator needs, or it needs none.
+        UsageError: the model lacks what the evaluator needs, or does not take the coding options,
+            or the evaluator needs no model.
     """
     plugins = installed() if plugins is None else plugins
     spec = plugins.find(EvaluatorSpec, evaluator)
     run = spec.load()
     request = EvaluationRequest(
-        model=_evaluated_model(spec, model, plugins),
+        model=_evaluated_model(spec, model, coding, plugins),
         dataset=open_dataset(dataset, plugins) if isinstance(dataset, str) else dataset,
         limit=limit,
         seed=seed,
@@ -207,11 +220,16 @@ def evaluate(
     return measured
 
 
-def _evaluated_model(spec: EvaluatorSpec, model: Pathlike | None, plugins: PluginManager) -> Any:
+def _evaluated_model(
+    spec: EvaluatorSpec,
+    model: Pathlike | None,
+    coding: Mapping[str, str] | None,
+    plugins: PluginManager,
+) -> Any:
     """The model that an evaluator needs, loaded; None where it needs none."""
     what = f"evaluator '{spec.name}'"
     if not spec.needs:
-        if model is not None:
+        if model is not None or coding:
             raise UsageError(f"{what} measures the dataset alone", "leave out the model")
         return None
     if model is None:
@@ -224,7 +242,7 @@ def _evaluated_model(spec: EvaluatorSpec, model: Pathlike | None, plugins: Plugi
             f"{what} needs a {' and '.join(lacking)}, which '{os.fspath(model)}' is not",
             f"it offers: {offers}",
         )
-    return family.load()(file)
+    return configured(family.load()(file), os.fspath(model), coding=coding)
 
 
 @contextmanager

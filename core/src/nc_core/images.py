@@ -22,8 +22,8 @@ from nc_core.deflate import MOST_RATIO
 from nc_core.errors import DataError, MissingDependencyError
 from nc_core.files import atomic_write, describe_os_error
 
-__all__ = ["IMAGE_SUFFIXES", "Image", "image_files", "read_image", "read_rgb", "read_shape",
-           "write_image"]  # fmt: skip
+__all__ = ["IMAGE_SUFFIXES", "Image", "encode_png", "image_files", "open_picture", "read_image",
+           "read_rgb", "read_shape", "write_image"]  # fmt: skip
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
@@ -87,13 +87,24 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: missing, damaged, too large, holding several images, or of 16 bits.
     """
+    with open_picture(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Any]:
+    """An image file as Pillow sees it, of 8 bits per channel; for training and not for keeping.
+
+    Raises:
+        DataError: as :func:`read_rgb`, in the block as well.
+    """
     with _opened(path) as (data, picture):
         if picture.mode != "CMYK" and (
             _is_deep_colour_png(data) or _pixel_mode(path, picture) == "I;16"
         ):
             raise DataError(f"{path}: 16 bits per channel", "convert the image to 8 bits first")
         with _named_errors(path):
-            return np.asarray(picture.convert("RGB"))
+            yield picture
 
 
 def read_shape(path: Path) -> tuple[tuple[int, ...], str]:

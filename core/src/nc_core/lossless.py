@@ -2,25 +2,29 @@
 
 Works for every :class:`nc_core.protocols.LosslessModel` on every registered coder. A chunk
 decodes alone, so chunks are coded by a pool of threads, in bounded memory, and a job that was
-interrupted goes on behind its last whole chunk.
+interrupted goes on behind its last whole chunk, and within the chunks that it had begun.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from nc_core.chunk_journal import HOW_TO_RESUME, INTERVAL_SECONDS, ChunkJournals, Work
 from nc_core.container import ContainerReader
 from nc_core.decoding import Decoded, Progress, decode_container
 from nc_core.encoding import Encoding
 from nc_core.errors import CorruptFileError, InterruptedWorkError, WorkError
 from nc_core.files import check_target, describe_os_error, made_folder
 from nc_core.header import Header, check_block
-from nc_core.partial_file import partial_file
+from nc_core.partial_file import PartialFile, partial_file
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
+from nc_core.signals import StopRequest, heeded
 from nc_core.sources import Source
 
 __all__ = ["Decoded", "Progress", "compress_source", "decode_container"]
@@ -37,6 +41,7 @@ def compress_source(
     force: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
+    journal_seconds: float | None = INTERVAL_SECONDS,
 ) -> Rate:
     """Compress items into a container, which appears whole or not at all.
 
@@ -51,15 +56,18 @@ def compress_source(
         resume: go on with what an interrupted run left beside ``path``.
         progress: called after every chunk; with ``verify`` a sample that is coded and not yet
             compared counts as half a sample.
+        journal_seconds: time after which the state within a chunk is kept again, and the most work
+            that a kill costs; None: only whole chunks are kept.
 
     Raises:
         DataError: input that cannot be read or coded, output that cannot be written, or
             another process that writes it.
         UsageError: what is there to resume belongs to other input, or to another model.
         WorkError: the file does not decode to its input, or there is no room for it.
-        InterruptedWorkError: Ctrl-C, with the finished chunks kept for ``resume``.
+        InterruptedWorkError: Ctrl-C, with the finished work kept for ``resume``.
     """
     check_block(source.content, model)
+    stop = StopRequest()
     header = Header.describing(source.content, model, coder.name)
     encoding_progress, decoding_progress = _halves(progress) if verify else (progress, None)
     try:
@@ -70,23 +78,50 @@ def compress_source(
         with (
             made_folder(path.parent),
             partial_file(path, resume=resume, force=force) as partial,
+            heeded(stop, journal_seconds is not None and getattr(model, "journaled", False)),
         ):
-            encoding = Encoding(partial.file, header, source, model, coder)
-            try:
+
+            def journals(work: Work) -> ChunkJournals | None:
+                if journal_seconds is None:
+                    return None
+                return ChunkJournals(
+                    partial.folder, work, header, model, journal_seconds, resume, stop=stop
+                )
+
+            encoding = Encoding(partial.file, header, source, model, coder, journals("encode"))
+            with _kept_when_it_fails(partial, encoding, path):
                 rate = encoding.to_the_end(threads, encoding_progress)
                 if verify or encoding.chunks_kept:
-                    seconds = _verify(partial.file, path, model, coder, threads, decoding_progress)
+                    seconds = _verify(
+                        partial.file, path, model, coder,
+                        threads, decoding_progress, journals("verify"),
+                    )  # fmt: skip
                     rate = replace(rate, decode_seconds=seconds, verified=True)
-            except KeyboardInterrupt as error:
-                partial.keep = partial.keep or encoding.chunks_done > 0
-                raise _interrupted(encoding.chunks_done, path) from error
-            except CorruptFileError as error:
-                partial.keep = False
-                raise _mismatch(encoding, error, path) from error
             partial.publish(path)
     except OSError as error:
         raise describe_os_error(error, path) from error
     return rate
+
+
+@contextmanager
+def _kept_when_it_fails(partial: PartialFile, encoding: Encoding, path: Path) -> Iterator[None]:
+    """Keep what a block has done when it ends early, where that is worth resuming."""
+    try:
+        yield
+    except CorruptFileError as error:
+        partial.keep = False
+        raise _mismatch(encoding, error, path) from error
+    except BaseException as error:
+        is_begun = partial.folder.is_dir()  # within a chunk: only long work is kept there
+        partial.keep = partial.keep or is_begun
+        if isinstance(error, KeyboardInterrupt):
+            partial.keep = partial.keep or encoding.chunks_done > 0
+            raise _interrupted(encoding.chunks_done, is_begun, path) from error
+        if isinstance(error, OSError) and is_begun:
+            failure = describe_os_error(error, path)
+            failure.hint = HOW_TO_RESUME
+            raise failure from error
+        raise
 
 
 def _verify(
@@ -96,12 +131,16 @@ def _verify(
     coder: Coder,
     threads: int,
     progress: Progress | None,
+    journals: ChunkJournals | None,
 ) -> float:
     """Decode a finished file and compare all of it; returns how long that took, in seconds."""
     start = time.perf_counter()
     reader = ContainerReader(file, str(path))
     header = Header.from_json(reader.header, str(path))
-    for _ in decode_container(reader, header, model, coder, threads=threads, progress=progress):
+    items = decode_container(
+        reader, header, model, coder, threads=threads, progress=progress, journals=journals
+    )
+    for _ in items:
         pass
     return time.perf_counter() - start
 
@@ -116,13 +155,14 @@ def _halves(progress: Progress | None) -> tuple[Progress | None, Progress | None
     )
 
 
-def _interrupted(chunks_done: int, path: Path) -> InterruptedWorkError:
-    if chunks_done == 0:
+def _interrupted(chunks_done: int, is_begun: bool, path: Path) -> InterruptedWorkError:
+    if chunks_done == 0 and not is_begun:
         return InterruptedWorkError("interrupted; nothing was written")
     kept = "1 finished chunk" if chunks_done == 1 else f"{chunks_done} finished chunks"
+    if chunks_done == 0:
+        kept = "the unfinished work on the first chunk"
     return InterruptedWorkError(
-        f"interrupted; {kept} of {path} {'is' if chunks_done == 1 else 'are'} kept",
-        "run the same command with --resume to go on",
+        f"interrupted; {kept} of {path} {'is' if chunks_done < 2 else 'are'} kept", HOW_TO_RESUME
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +17,9 @@ from nc_core.errors import DataError
 from nc_core.file_lock import lock_file
 from nc_core.files import check_target
 
-__all__ = ["PartialFile", "partial_file"]
+__all__ = ["PartialFile", "partial_file", "refuse_other_than_folder", "remove_folder"]
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_NAME = 255  # bytes, on every usual file system
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -27,11 +31,14 @@ class PartialFile:
 
     Args:
         path: where it is now.
+        folder: for what else the unfinished work needs; whoever needs it makes it, and it goes with
+            the file.
         file: open for reading and writing, and locked.
         keep: whether it stays for a later run when this one fails.
     """
 
     path: Path
+    folder: Path
     file: BinaryIO
     keep: bool
 
@@ -42,6 +49,7 @@ class PartialFile:
         if os.name == "nt":  # elsewhere the lock is held until the file has its name
             self.file.close()
         self.path.replace(target)
+        remove_folder(self.folder)
         self.keep = True
 
 
@@ -63,12 +71,15 @@ def partial_file(target: Path, *, resume: bool, force: bool) -> Iterator[Partial
     path = _partial_path(target)
     existed = os.path.lexists(path)
     file = _locked(path, target)
-    partial = PartialFile(path, file, keep=resume and existed)
+    partial = PartialFile(path, _folder_of(path), file, keep=resume and existed)
     try:
+        refuse_other_than_folder(partial.folder)
         # Again, now that nobody else can finish it meanwhile.
         check_target(target, force=force)
         if not resume:
+            _tell_of_lost_work(file, target)
             file.truncate(0)
+            remove_folder(partial.folder)
         yield partial
     finally:
         if os.name == "nt":
@@ -76,7 +87,33 @@ def partial_file(target: Path, *, resume: bool, force: bool) -> Iterator[Partial
         if not partial.keep:
             with suppress(OSError):
                 path.unlink()
+            remove_folder(partial.folder)
         file.close()
+
+
+def refuse_other_than_folder(path: Path) -> None:
+    """Refuse what is in the place of a folder for unfinished work; a link is not followed.
+
+    Raises:
+        DataError: something else is there.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise DataError(f"{path}: not a folder", "remove it first")
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder for unfinished work, if it is there; never what a link points to."""
+    if not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _folder_of(path: Path) -> Path:
+    return path.with_name(f"{path.name.removesuffix('.partial')}.journal")
+
+
+def _tell_of_lost_work(file: BinaryIO, target: Path) -> None:
+    if os.fstat(file.fileno()).st_size:
+        _log.warning("%s: the work begins again; --resume goes on with what is left of it", target)
 
 
 def _partial_path(target: Path) -> Path:

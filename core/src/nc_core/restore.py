@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_core.chunk_journal import INTERVAL_SECONDS, ChunkJournals
 from nc_core.container import ContainerReader
 from nc_core.content import Content
 from nc_core.decoding import Damage
@@ -30,6 +31,7 @@ from nc_core.plugins import PluginManager
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.specs import CoderSpec
 from nc_core.staging import publish, staging_folder
+from nc_core.unfinished_decoding import unfinished_decoding
 
 __all__ = ["OpenContainer", "open_container", "restore_arrays", "restore_files"]
 
@@ -50,11 +52,13 @@ class OpenContainer:
         on_damage: Callable[[Damage], None] | None = None,
         threads: int = 1,
         progress: Progress | None = None,
+        journals: ChunkJournals | None = None,
     ) -> Iterator[Decoded]:
         """Its items in order, each checked (:func:`nc_core.lossless.decode_container`)."""
         return decode_container(
             self.reader, self.header, self.model, self.coder,
             wanted=wanted, on_damage=on_damage, threads=threads, progress=progress,
+            journals=journals,
         )  # fmt: skip
 
     def check_items(self, wanted: Collection[int]) -> None:
@@ -91,7 +95,7 @@ def open_container(
         partial: open one whose end is damaged or missing too, for ``keep_going``.
 
     Raises:
-        CorruptFileError: damaged, or its model is not there.
+        CorruptFileError: damaged, or its model is not there or refuses its coding options.
         PluginError: no coder that reads its words is there.
     """
     plugins = installed() if plugins is None else plugins
@@ -101,7 +105,7 @@ def open_container(
         found = model_by_id(header.model_id, header.model, name, plugins, header.codec[0])
     else:
         found = load_model(model, plugins)
-    return OpenContainer(reader, header, found, _reading_coder(header, plugins))
+    return OpenContainer(reader, header, header.told(found), _reading_coder(header, plugins))
 
 
 def restore_arrays(
@@ -142,7 +146,9 @@ def restore_files(
     keep_going: bool = False,
     threads: int = 1,
     force: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
+    journal_seconds: float | None = INTERVAL_SECONDS,
 ) -> list[Path]:
     """Write images under their own names as PNG, an array as ``.npy``: all of them, or none.
 
@@ -155,12 +161,16 @@ def restore_files(
             items of an array are zeros.
         threads: chunks decoded at once.
         force: replace existing files.
+        resume: go on with what an interrupted run left in ``folder``.
         progress: called after every chunk.
+        journal_seconds: time after which the state within a chunk is kept again, and the most work
+            that a kill costs; None: nothing is kept.
 
     Raises:
         DataError: a file exists and ``force`` is off, a folder is in the way of one, or the
             folder cannot be written.
-        UsageError: an index of no item.
+        UsageError: an index of no item, or what is there to resume belongs to another version.
+        InterruptedWorkError: Ctrl-C, with the finished work kept for ``resume``.
         WorkError: there is no room for a file.
         PartlyRestoredError: with ``keep_going``: items are lost, and the others were written.
         CorruptFileError: the container is damaged, and nothing was written.
@@ -171,12 +181,16 @@ def restore_files(
     names = {0: content.name} if one_array else _item_names(content, wanted)
     paths = {index: folder / name for index, name in names.items()}
     damage: list[Damage] = []
-    with _staging_folder(folder, list(paths.values()), force) as staging:
+    with (
+        _staging_folder(folder, list(paths.values()), force) as staging,
+        _journals(container, folder, journal_seconds, resume) as journals,
+    ):
         items = container.items(
             wanted,
             on_damage=damage.append if keep_going else None,
             threads=threads,
             progress=progress,
+            journals=journals,
         )
         if one_array:
             written = [paths[0]] if _write_array(staging / content.name, content, items) else []
@@ -281,6 +295,18 @@ def _staging_folder(folder: Path, paths: list[Path], force: bool) -> Iterator[Pa
             yield staging
     except OSError as error:
         raise describe_os_error(error, folder) from error
+
+
+def _journals(
+    container: OpenContainer, folder: Path, seconds: float | None, resume: bool
+) -> AbstractContextManager[ChunkJournals | None]:
+    """What is kept of unfinished work beside the files."""
+    if seconds is None:
+        return nullcontext()
+    return unfinished_decoding(
+        folder, container.reader, container.header, container.model,
+        interval=seconds, resume=resume,
+    )  # fmt: skip
 
 
 def _image(item: Decoded) -> Image:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from types import FrameType
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from types import FrameType, TracebackType
+from typing import Any, Self
 
-__all__ = ["give_back", "take_over"]
+__all__ = ["StopRequest", "give_back", "heeded", "take_over"]
 
 
 def take_over(
@@ -39,3 +40,40 @@ def give_back(before: Mapping[int, Any]) -> None:
     """Restore handlers that :func:`take_over` returned."""
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+def heeded(stop: StopRequest, is_heeded: bool) -> AbstractContextManager[object]:
+    """A block that looks at ``stop`` after every step, or that a signal interrupts as usual."""
+    return stop if is_heeded else nullcontext()
+
+
+class StopRequest:
+    """A first signal asks the work of a block to stop at its next good moment.
+
+    A second one raises KeyboardInterrupt at once, as usual. Outside of the main thread, where
+    Python allows no handlers, nothing changes.
+
+    Attributes:
+        asked: whether there was a signal.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __enter__(self) -> Self:
+        self._before = take_over(("SIGINT", "SIGTERM", "SIGHUP"), self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        give_back(self._before)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -50,6 +50,7 @@ _KEEP_GOING = "--keep-going restores what is left of it"
 )
 @options.model(help_text="Model to decode with; by default the one that the file names by its id.")
 @options.threads()
+@click.option("--resume", is_flag=True, help="Go on with what an interrupted run left.")
 @options.force()
 @options.json_output()
 def command(
@@ -59,6 +60,7 @@ def command(
     keep_going: bool,
     model: str | None,
     threads: int,
+    resume: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -75,11 +77,13 @@ def command(
     to_stdout = out is not None and str(out) == "-"
     if to_stdout and as_json:
         raise UsageError("the file and the JSON document cannot both go to standard output")
+    if to_stdout and resume:
+        raise UsageError("--resume has no meaning for standard output", "leave it out")
     start = time.perf_counter()
     if to_stdout:
         with temporary_folder() as folder:
             try:
-                paths = restore(folder, force=False, single=True)
+                paths = restore(folder, single=True, journal_seconds=None)
             except PartlyRestoredError as error:
                 _copy_to_stdout(error.paths[0])
                 raise
@@ -89,7 +93,7 @@ def command(
     if folder_path.exists() and not folder_path.is_dir():
         raise DataError(f"{folder_path}: not a folder", "give a folder, new or existing: -o DIR")
     try:
-        paths = restore(folder_path, force=force)
+        paths = restore(folder_path, force=force, resume=resume)
     except PartlyRestoredError as error:
         _report(error.paths, time.perf_counter() - start, as_json, error)
         raise
@@ -133,8 +137,8 @@ def _restore(
     items: tuple[int, ...] | None,
     keep_going: bool,
     threads: int,
-    force: bool,
     single: bool = False,
+    **options: Any,
 ) -> list[Path]:
     from nc_core.restore import restore_files
 
@@ -154,7 +158,7 @@ def _restore(
                 return restore_files(
                     container, folder,
                     wanted=items, keep_going=keep_going,
-                    threads=threads, force=force, progress=cumulative(advance),
+                    threads=threads, progress=cumulative(advance), **options,
                 )  # fmt: skip
         except CorruptFileError as error:
             if not keep_going and error.hint is None and len(container.reader.chunk_lengths) > 1:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FilePath",
     "all_of",
+    "coding",
     "examples",
     "force",
     "json_output",
@@ -48,6 +49,17 @@ def json_output() -> Callable[[_Command], _Command]:
 def force() -> Callable[[_Command], _Command]:
     """``--force``, passed as ``force: bool``."""
     return click.option("--force", is_flag=True, help="Replace files that exist.")
+
+
+def coding() -> Callable[[_Command], _Command]:
+    """``--coding``, passed as ``coding: dict[str, str]``."""
+    return click.option(
+        "--coding",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_coding,
+        help="Tell the model how to code, where it leaves a choice; may be repeated.",
+    )
 
 
 def seed(default: int = 0) -> Callable[[_Command], _Command]:
@@ -192,3 +204,17 @@ def all_of(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], 
         return command
 
     return decorate
+
+
+def _coding(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for text in values:
+        key, _, value = text.partition("=")
+        if not (key and value):
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE", context, parameter)
+        if key in options:
+            raise click.BadParameter(f"'{key}' is given twice", context, parameter)
+        options[key] = value
+    return options

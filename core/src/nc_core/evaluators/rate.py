@@ -40,8 +40,9 @@ def evaluate_rate(request: EvaluationRequest) -> list[Measurement]:
     coder = load_coder(request.coder, request.plugins)
     with temporary_folder() as folder:
         rate = compress_source(
-            source, folder / "data.ncz", request.model, coder, threads=request.threads
-        )
+            source, folder / "data.ncz", request.model, coder,
+            threads=request.threads, journal_seconds=None,
+        )  # fmt: skip
     return rate_measurements(rate)
 
 

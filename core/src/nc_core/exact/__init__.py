@@ -20,6 +20,8 @@ The vocabulary:
   parameters and buffers; division by powers of two; ``clamp``, ``abs``;
 - ``cat``, ``stack``, slicing, reshaping, permuting, ``pixel_shuffle``, ``pad`` with zeros, nearest
   ``interpolate``; ``Dropout``, which does nothing; containers, and modules made of all these;
+- :class:`GroupNorm`, which takes a scale and a shift for each channel and applies SiLU in the same
+  pass over memory, and ``nn.GroupNorm``; :class:`Attention`; :class:`SinusoidalEmbedding`;
 - :class:`Input`, :class:`LocationScaleHead`, :class:`IntegerHead`; any module that offers
   ``lowered()``, its own exact counterpart.
 
@@ -55,12 +57,15 @@ except ImportError as _error:
     ) from _error
 
 from nc_core.exact.arithmetic import exact_float32, require_exact
+from nc_core.exact.attention import Attention
+from nc_core.exact.embedding import SinusoidalEmbedding
 from nc_core.exact.geometry import EffectiveLayer
 from nc_core.exact.grid import Grid
 from nc_core.exact.heads import IntegerHead, LocationScaleHead, ScaleMap
 from nc_core.exact.inputs import Input
 from nc_core.exact.layer import ExactLayer
 from nc_core.exact.lowering import lower
+from nc_core.exact.normalization import ExactGroupNorm, GroupNorm
 from nc_core.exact.planning import Precision
 from nc_core.exact.state import (
     ExactState,
@@ -74,12 +79,15 @@ from nc_core.exact.surgery import ExactModule, Lowerable
 from nc_core.exact.tensor import GridTensor
 
 __all__ = [
+    "Attention",
     "EffectiveLayer",
+    "ExactGroupNorm",
     "ExactLayer",
     "ExactModule",
     "ExactState",
     "Grid",
     "GridTensor",
+    "GroupNorm",
     "Input",
     "IntegerHead",
     "LayerSummary",
@@ -87,6 +95,7 @@ __all__ = [
     "Lowerable",
     "Precision",
     "ScaleMap",
+    "SinusoidalEmbedding",
     "digest",
     "exact_float32",
     "exact_state",

@@ -2,16 +2,19 @@
 
 Values have ``BITS`` fractional bits and are correct to about 100 of them; tables keep 30 at
 most. Exponentials come from one multiplication per point, logarithms from the sum of their
-increments. The first point is computed with :mod:`decimal`; nothing calls the machine's libm.
+increments, cosines and sines from their series. First points and powers are computed with
+:mod:`decimal`; nothing calls the machine's libm.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 
-__all__ = ["BITS", "exponential", "log_of_two", "logistic", "rounded", "softplus"]
+__all__ = ["BITS", "cosine_sine", "exponential", "log_of_two", "logistic", "power", "rounded"]
+__all__ += ["softplus"]
 
 BITS = 128
 
@@ -59,6 +62,32 @@ def softplus(start: Fraction, step: Fraction, count: int) -> list[int]:
     return values
 
 
+def cosine_sine(angle: int) -> tuple[int, int]:
+    """Cosine and sine of an angle in radians; all three have ``BITS`` fractional bits.
+
+    Args:
+        angle: any sign; each of its bits above the point costs a bit of precision.
+    """
+    quarter = _quarter_turn()
+    quarters = (2 * angle + quarter) // (2 * quarter)
+    rest = angle - quarters * quarter
+    cosine, sine = _series(rest, _ONE, 1), _series(rest, rest, 2)
+    return (
+        (cosine, sine),
+        (-sine, cosine),
+        (-cosine, -sine),
+        (sine, -cosine),
+    )[quarters % 4]
+
+
+def power(base: int, exponent: Fraction) -> int:
+    """The power base ** exponent, with ``BITS`` fractional bits; the base is positive."""
+    with localcontext() as context:
+        context.prec = _DIGITS
+        argument = Decimal(exponent.numerator) / Decimal(exponent.denominator)
+        return int(((Decimal(base).ln() * argument).exp() * _ONE).to_integral_value())
+
+
 def log_of_two() -> Fraction:
     """The natural logarithm of 2, to far more digits than the curves keep."""
     with localcontext() as context:
@@ -83,3 +112,31 @@ def _log1p(power: int) -> int:
     with localcontext() as context:
         context.prec = _DIGITS
         return int(((1 + Decimal(power) / _ONE).ln() * _ONE).to_integral_value())
+
+
+def _series(angle: int, first: int, divisor: int) -> int:
+    """The sum first - first * angle ** 2 / (divisor * (divisor + 1)) + ...: a cosine or a sine."""
+    square = angle * angle >> BITS
+    total, term = first, first
+    # Angles are below pi / 4: after 17 terms nothing is left of 128 bits.
+    for low in range(divisor, divisor + 34, 2):
+        term = -(term * square >> BITS) // (low * (low + 1))
+        total += term
+    return total
+
+
+@cache
+def _quarter_turn() -> int:
+    """Half of pi: 8 arctan(1/5) - 2 arctan(1/239), as Machin found."""
+    guard = 32
+    one = _ONE << guard
+    return (8 * _arctangent(5, one) - 2 * _arctangent(239, one)) >> guard
+
+
+def _arctangent(inverse: int, one: int) -> int:
+    """The arctangent of 1 / inverse in units of 1 / one."""
+    total, term, odd = 0, one // inverse, 1
+    while term:
+        total += term // odd if odd % 4 == 1 else -(term // odd)
+        term, odd = term // (inverse * inverse), odd + 2
+    return total

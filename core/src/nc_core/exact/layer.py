@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from functools import cache
+from functools import cache, reduce
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -55,13 +55,18 @@ class ExactLayer(nn.Module):
         self.parts = tuple(parts)
         self.relative_error = float("nan")
         _check(geometry, input_grid, parts)
-        for index, part in enumerate(parts):
-            weight, bias = _floats(part, input_grid.fraction_bits)
+        self.output_grid = _output_grid(input_grid, parts)
+        self._is_cut = len({part.start for part in parts}) > 1
+        floats = [_floats(part, input_grid.fraction_bits) for part in parts]
+        # Parts that see the same inputs are outputs of one operation, if it has no groups.
+        self._stacked = 1
+        if not self._is_cut and geometry.groups == 1:
+            self._stacked = len(parts)
+            floats = [tuple(torch.cat(tensors) for tensors in zip(*floats, strict=True))]
+        for index, (weight, bias) in enumerate(floats):
             # Derived from the integers: no part of a model file.
             self.register_buffer(f"weight_{index}", geometry.native(weight), persistent=False)
             self.register_buffer(f"bias_{index}", bias, persistent=False)
-        self.output_grid = _output_grid(input_grid, parts)
-        self._is_cut = len({part.start for part in parts}) > 1
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The layer's output on ``output_grid``.
@@ -80,18 +85,24 @@ class ExactLayer(nn.Module):
             return on_grid(Operand(self._sum(values), self.output_grid))
 
     def _sum(self, values: Tensor) -> Tensor:
+        if self._stacked > 1:
+            stacked = self.geometry.apply(values, self._weight(0), self._buffers["bias_0"])
+            first, *others = stacked.chunk(self._stacked, self.geometry.channel_axis)
+            return reduce(torch.add, others, first)
         total: Tensor | None = None
         for index, part in enumerate(self.parts):
             taken = values
             if self._is_cut:
                 size = part.stop - part.start
                 taken = values.narrow(self.geometry.channel_axis, part.start, size)
-            weight = cast("Tensor", self._buffers[f"weight_{index}"])
             bias = self._buffers[f"bias_{index}"]
-            summand = self.geometry.apply(taken, weight, bias)
+            summand = self.geometry.apply(taken, self._weight(index), bias)
             total = summand if total is None else total.add_(summand)
         assert total is not None
         return total
+
+    def _weight(self, index: int) -> Tensor:
+        return cast("Tensor", self._buffers[f"weight_{index}"])
 
     def largest_sums(self) -> NDArray[np.int64]:
         """For each part and output, the largest possible sum in its units; (parts, outputs)."""

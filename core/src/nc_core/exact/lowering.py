@@ -21,6 +21,7 @@ from nc_core.exact.planning import Observed, Precision, build_layer
 from nc_core.exact.rules import Operand
 from nc_core.exact.surgery import (
     constants,
+    counterpart,
     modules_to_lower,
     replace_modules,
     set_constant,
@@ -127,12 +128,12 @@ class _Layer(nn.Module):
 
 
 class _Counterpart(nn.Module):
-    """Stands for an input or head: lowered, but with real results for calibration to go on with."""
+    """Stands for an input, a head, a norm: lowered, but heads have real results in calibration."""
 
     def __init__(self, real: Any) -> None:
         super().__init__()
         # In a tuple, and so no child: its parameters are none of the lowered module's.
-        self._pair = (real.lowered(), real)
+        self._pair = (counterpart(real), real)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         exact, real = self._pair
@@ -144,8 +145,8 @@ class _Counterpart(nn.Module):
 
     def result(self, path: str) -> nn.Module:
         """The exact counterpart."""
-        counterpart: nn.Module = self._pair[0]
-        return counterpart
+        exact: nn.Module = self._pair[0]
+        return exact
 
 
 def _real(value: Any) -> Any:

@@ -15,6 +15,7 @@ from nc_core.errors import DataError
 from nc_core.exact.geometry import is_layer
 from nc_core.exact.grid import FLOAT32_LIMIT, Grid
 from nc_core.exact.layer import ExactLayer
+from nc_core.exact.normalization import ExactGroupNorm, NormSettings
 from nc_core.exact.rules import Operand
 from nc_core.exact.surgery import (
     ExactModule,
@@ -40,9 +41,6 @@ __all__ = [
 ]
 
 VERSION = 1
-
-# Kinds of exact modules that have tensors; all others follow from the program's own modules.
-_WITH_TENSORS = {ExactLayer.kind: ExactLayer}
 
 
 class ExactState(NamedTuple):
@@ -210,15 +208,14 @@ def _checked(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 def _counterpart(
     module: nn.Module, path: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> ExactModule:
-    known = _WITH_TENSORS.get(str(config.get("kind")))
-    if known is not None and is_layer(module):
-        prefix = f"{path}." if path else ""
-        own = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(prefix)
-        }
-        return known.from_exact(own, config)
+    kind = config.get("kind")
+    if is_layer(module) and kind == ExactLayer.kind:
+        return ExactLayer.from_exact(_below(path, tensors), config)
+    if isinstance(module, nn.GroupNorm) and kind == ExactGroupNorm.kind:
+        norm = ExactGroupNorm.from_exact(_below(path, tensors), config)
+        if norm.settings != NormSettings.of(module):
+            raise DataError(f"module '{path}' of the model has other settings than the program's")
+        return norm
     if not isinstance(module, Lowerable):
         raise DataError(f"module '{path}' of the model is of another kind than the program's")
     counterpart = cast("ExactModule", module.lowered())
@@ -226,6 +223,15 @@ def _counterpart(
     if json.loads(json.dumps(counterpart.exact_config())) != json.loads(json.dumps(config)):
         raise DataError(f"module '{path}' of the model has other settings than the program's")
     return counterpart
+
+
+def _below(path: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{path}." if path else ""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _require_equal(expected: set[str], given: set[str], what: str) -> None:

@@ -12,6 +12,7 @@ from nc_core.errors import UsageError
 from nc_core.exact.elementwise import quantize
 from nc_core.exact.geometry import is_layer
 from nc_core.exact.grid import Grid
+from nc_core.exact.normalization import ExactGroupNorm
 from nc_core.exact.rules import Operand
 from nc_core.exact.tensor import GridTensor, on_grid
 
@@ -20,6 +21,7 @@ __all__ = [
     "InputGrids",
     "Lowerable",
     "constants",
+    "counterpart",
     "modules_to_lower",
     "replace_modules",
     "set_constant",
@@ -109,6 +111,18 @@ class InputGrids:
         return on_grid(Operand(quantize(numbers, grid.fraction_bits, grid.limit), grid))
 
 
+def counterpart(module: nn.Module) -> nn.Module:
+    """What stands for a module that is no layer of weights and has an exact counterpart."""
+    if isinstance(module, nn.GroupNorm):
+        return ExactGroupNorm.of(module)
+    assert isinstance(module, Lowerable)
+    return module.lowered()
+
+
+def _has_counterpart(module: nn.Module) -> bool:
+    return is_layer(module) or isinstance(module, Lowerable | nn.GroupNorm)
+
+
 def modules_to_lower(root: nn.Module) -> dict[str, nn.Module]:
     """The modules that have exact counterparts of their own, by path; shared ones once.
 
@@ -117,7 +131,7 @@ def modules_to_lower(root: nn.Module) -> dict[str, nn.Module]:
     """
     found: dict[str, nn.Module] = {}
     for path, module in _visited(root, "", set()):
-        if is_layer(module) or isinstance(module, Lowerable):
+        if _has_counterpart(module):
             found[path] = module
         elif type(module).__module__.startswith("torch.nn.") and type(module) not in _ORDINARY:
             raise UsageError(
@@ -133,7 +147,7 @@ def _visited(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[tup
         return
     seen.add(module)
     yield path, module
-    if is_layer(module) or isinstance(module, Lowerable):
+    if _has_counterpart(module):
         return
     for name, child in module.named_children():
         yield from _visited(child, f"{path}.{name}" if path else name, seen)
@@ -157,7 +171,7 @@ def constants(root: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
         path, owner, name, tensor.
     """
     for path, module in _visited(root, "", set()):
-        if is_layer(module) or isinstance(module, Lowerable | ExactModule):
+        if _has_counterpart(module) or isinstance(module, ExactModule):
             continue
         own = [*module._parameters.items(), *module._buffers.items()]
         for name, tensor in own:

@@ -1,0 +1,228 @@
+"""Compiled group normalisation: exact sums, then one pass that also applies SiLU.
+
+Sums are taken of integers. Everything after them is one rounded operation at a time, + - * / and
+square roots, in the order in which it is written: float64 for each channel, float32 for each
+element. :mod:`nc_core.exact.normalization` repeats it in PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import boolean, float32, float64, int64, types
+
+from nc_core.ans.compiled import kernel, primitive
+
+__all__ = ["EXPONENT_LIMIT", "MINUS_LOG2_E", "POWER_SERIES", "normalize_columns", "normalize_rows"]
+
+# 2 ** f for |f| <= 1/2 is the sum of coefficient * f ** k, last first, to within 2 ** -22.
+POWER_SERIES = tuple(
+    np.float32(coefficient)
+    for coefficient in (
+        1.5403530e-04,
+        1.3333558e-03,
+        9.6181291e-03,
+        5.5504109e-02,
+        2.4022651e-01,
+        6.9314718e-01,
+        1.0,
+    )
+)
+MINUS_LOG2_E = np.float32(-1.4426950)
+EXPONENT_LIMIT = np.float32(126)
+_C6, _C5, _C4, _C3, _C2, _C1, _C0 = POWER_SERIES
+_BIAS, _FRACTION_BITS = np.int32(127), np.int32(23)
+_ONE = np.float32(1)
+
+_SIGNATURE = types.void(
+    types.Array(float32, 3, "C"),
+    types.Array(float32, 3, "C"),
+    int64,
+    float64,
+    float64,
+    types.Array(float64, 1, "C"),
+    types.Array(float64, 1, "C"),
+    types.Array(float32, 2, "C"),
+    types.Array(float32, 2, "C"),
+    boolean,
+    float32,
+    float32,
+    float32,
+    float32,
+    float32,
+)
+
+
+@primitive
+def _coefficients(
+    gains: Any,
+    offsets: Any,
+    first: Any,
+    last: Any,
+    total: Any,
+    squares: Any,
+    count: Any,
+    step: Any,
+    epsilon: Any,
+    weight: Any,
+    bias: Any,
+    scale: Any,
+    shift: Any,
+    row: Any,
+) -> None:
+    """Set gains and offsets of one group: normalisation, affine map, conditioning."""
+    mean = np.float64(total) / count
+    variance = max(np.float64(squares) / count - mean * mean, 0.0) * (step * step)
+    inverse = 1.0 / np.sqrt(variance + epsilon)
+    mean *= step
+    for channel in range(first, last):
+        gain = inverse * weight[channel]
+        offset = bias[channel] - mean * gain
+        if row < len(scale):
+            one = 1.0 + np.float64(scale[row, channel])
+            gain *= one
+            offset = offset * one + np.float64(shift[row, channel])
+        gains[channel] = gain
+        offsets[channel] = offset
+
+
+@primitive
+def _silu(value: Any) -> Any:
+    """SiLU: value / (1 + 2 ** (-value / log 2)), the power by its exponent's bits and a series."""
+    exponent = min(max(value * MINUS_LOG2_E, -EXPONENT_LIMIT), EXPONENT_LIMIT)
+    whole = np.rint(exponent)
+    rest = exponent - whole
+    series = _C6 * rest + _C5
+    series = series * rest + _C4
+    series = series * rest + _C3
+    series = series * rest + _C2
+    series = series * rest + _C1
+    series = series * rest + _C0
+    power = np.int32((np.int32(whole) + _BIAS) << _FRACTION_BITS).view(np.float32)
+    return value / (_ONE + series * power)
+
+
+@primitive
+def _placed(value: Any, fineness: Any, limit: Any) -> Any:
+    """The nearest number of units, at most ``limit`` of them."""
+    return min(max(np.rint(value * fineness), -limit), limit)
+
+
+@kernel(_SIGNATURE)
+def normalize_rows(
+    values: Any,
+    out: Any,
+    groups: Any,
+    step: Any,
+    epsilon: Any,
+    weight: Any,
+    bias: Any,
+    scale: Any,
+    shift: Any,
+    activate: Any,
+    fineness: Any,
+    limit: Any,
+    ratio: Any,
+    final_limit: Any,
+    final_step: Any,
+) -> None:
+    """Normalise values (B, C, positions).
+
+    Args:
+        values: multiples of ``step``.
+        out: multiples of ``final_step``.
+        groups: of channels.
+        step: a power of two.
+        epsilon: is added to variances.
+        weight: (C,).
+        bias: (C,).
+        scale: (B or 1 or 0, C).
+        shift: the same.
+        activate: whether to apply SiLU.
+        fineness: results are first rounded to multiples of its inverse,
+        limit: at most so many of them,
+        ratio: and then to multiples of its inverse times these,
+        final_limit: at most so many of them.
+        final_step: the unit of ``out``.
+    """
+    batch, channels, positions = values.shape
+    size = channels // groups
+    inverse_step = 1.0 / step
+    gains, offsets = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    for example in range(batch):
+        row = min(example, max(len(scale) - 1, 0))
+        for group in range(groups):
+            first, last = group * size, (group + 1) * size
+            total, squares = np.int64(0), np.int64(0)
+            for channel in range(first, last):
+                for position in range(positions):
+                    number = np.int64(
+                        np.int32(np.float64(values[example, channel, position]) * inverse_step)
+                    )
+                    total += number
+                    squares += number * number
+            _coefficients(
+                gains, offsets, first, last, total, squares, size * positions, step, epsilon,
+                weight, bias, scale, shift, row,
+            )  # fmt: skip
+            for channel in range(first, last):
+                gain, offset = gains[channel], offsets[channel]
+                for position in range(positions):
+                    value = values[example, channel, position] * gain + offset
+                    if activate:
+                        value = _silu(value)
+                    units = _placed(value, fineness, limit)
+                    out[example, channel, position] = (
+                        _placed(units, ratio, final_limit) * final_step
+                    )
+
+
+@kernel(_SIGNATURE)
+def normalize_columns(
+    values: Any,
+    out: Any,
+    groups: Any,
+    step: Any,
+    epsilon: Any,
+    weight: Any,
+    bias: Any,
+    scale: Any,
+    shift: Any,
+    activate: Any,
+    fineness: Any,
+    limit: Any,
+    ratio: Any,
+    final_limit: Any,
+    final_step: Any,
+) -> None:
+    """As :func:`normalize_rows`, for values (B, positions, C)."""
+    batch, positions, channels = values.shape
+    size = channels // groups
+    inverse_step = 1.0 / step
+    gains, offsets = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    totals, squares = np.empty(channels, np.int64), np.empty(channels, np.int64)
+    for example in range(batch):
+        row = min(example, max(len(scale) - 1, 0))
+        totals[:] = 0
+        squares[:] = 0
+        for position in range(positions):
+            for channel in range(channels):
+                number = np.int64(
+                    np.int32(np.float64(values[example, position, channel]) * inverse_step)
+                )
+                totals[channel] += number
+                squares[channel] += number * number
+        for group in range(groups):
+            first, last = group * size, (group + 1) * size
+            _coefficients(
+                gains, offsets, first, last, totals[first:last].sum(), squares[first:last].sum(),
+                size * positions, step, epsilon, weight, bias, scale, shift, row,
+            )  # fmt: skip
+        for position in range(positions):
+            for channel in range(channels):
+                value = values[example, position, channel] * gains[channel] + offsets[channel]
+                if activate:
+                    value = _silu(value)
+                units = _placed(value, fineness, limit)
+                out[example, position, channel] = _placed(units, ratio, final_limit) * final_step

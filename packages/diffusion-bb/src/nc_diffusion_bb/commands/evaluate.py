@@ -1,0 +1,170 @@
+"""``nc run diffusion-bb evaluate``: rates of real files beside the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nc_core.command_line import options
+from nc_diffusion_bb.commands.options import (
+    chain_options,
+    dataset_option,
+    draw_figures,
+    model_option,
+)
+
+if TYPE_CHECKING:
+    from nc_core.runs import RunDirectory
+    from nc_diffusion_bb.evaluation import Case, Evaluation
+
+__all__ = ["evaluate"]
+
+_ORDERS = ("bit-swap", "bb-ans")
+_USUAL_BATCH = 16
+_COLUMNS = {
+    "respacing": "steps", "order": "order", "batch_size": "batch",
+    "lead_in": "lead-in", "vlb": "VLB",
+    "vlb_standard_error": "s.e.", "bound": "bound", "marginal": "marginal", "initial": "initial",
+    "payload": "payload", "total": "total", "vlb_seconds": "VLB s",
+    "encode_seconds": "encode s", "decode_seconds": "decode s",
+}  # fmt: skip
+
+
+@click.command(
+    epilog=options.examples(
+        "nc run diffusion-bb evaluate --model M.safetensors --dataset mnist:test --limit 64 "
+        "--respacing vlb50",
+        "nc run diffusion-bb evaluate --model M.safetensors --limit 16 --steps 10 --steps 50 "
+        "--order bit-swap -o runs/rates",
+    )
+)
+@model_option("Model to code with")
+@dataset_option("Images to code")
+@click.option("--limit", type=click.IntRange(min=1), default=64, show_default=True, metavar="N",
+              help="Use only the first N items of the dataset.")  # fmt: skip
+@chain_options(several=True)
+@click.option("--order", type=click.Choice(["both", *_ORDERS]), default="both", show_default=True,
+              help="Order of coding: bit-swap interleaves pops and pushes of latents, bb-ans pops "
+                   "all of them first.")  # fmt: skip
+@click.option("--batch-size", "batch_sizes", type=click.IntRange(min=1), multiple=True,
+              metavar="N", show_default=str(_USUAL_BATCH),
+              help="Images coded side by side. May be repeated.")  # fmt: skip
+@click.option("--lead-in", "lead_ins", type=click.Choice(["none", "predictive"]), multiple=True,
+              default=("none",), show_default="none",
+              help="predictive: first images are coded by another codec until there are bits to "
+                   "borrow. May be repeated.")  # fmt: skip
+@options.coding()
+@options.seed()
+@options.out("DIR", "Run directory for the table, the bits of all levels, and figures.")
+@options.force()
+@options.json_output()
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    model: str,
+    dataset: str,
+    limit: int,
+    respacing: tuple[str, ...],
+    steps: tuple[int, ...],
+    order: str,
+    batch_sizes: tuple[int, ...],
+    lead_ins: tuple[str, ...],
+    coding: dict[str, str],
+    seed: int,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Code images with several chains, orders and batches: real files beside the bound.
+
+    Every file is decoded and compared. Rates are bits per dimension: VLB is the variational bound
+    with fresh noise and its standard error over images, bound the code length at the latents that
+    were drawn. total is the whole file; payload is that without the header; initial bits are the
+    part of it that was borrowed, and marginal the rest: what one more image costs, the published
+    'effective' rate. Seconds are per image.
+    """
+    from contextlib import ExitStack
+
+    from nc_core.command_line.console import print_json, print_table, print_text
+    from nc_core.runs import RunDirectory
+    from nc_diffusion_bb.commands.options import chosen_spacing
+    from nc_diffusion_bb.evaluation import Case
+
+    evaluation, config = _evaluation(model, dataset, limit, coding, seed, context)
+    asked: list[str | None] = [*respacing, *map(str, steps)]
+    spacings = [chosen_spacing(one, None, evaluation.chain.steps) for one in asked or [None]]
+    orders = _ORDERS if order == "both" else (order,)
+    cases = [Case(*one) for one in product(orders, batch_sizes or (_USUAL_BATCH,), lead_ins)]
+    for spacing, case in product(spacings, cases):
+        evaluation.told(spacing, case)
+    with ExitStack() as stack:
+        run = None
+        if out is not None:
+            config |= {"respacing": spacings, "cases": cases}
+            run = stack.enter_context(
+                RunDirectory.create(
+                    out, config, command="diffusion-bb evaluate", force=force, can_resume=False
+                )
+            )
+        records = [one for spacing in spacings for one in _measure(evaluation, spacing, cases, run)]
+        if run is not None:
+            run.save_result("evaluate", records)
+            draw_figures(run.path)
+    if as_json:
+        print_json(records)
+        return
+    print_table([[record[name] for name in _COLUMNS] for record in records], [*_COLUMNS.values()])
+    print_text(
+        f"{records[0]['images']} images, bits per dimension, seconds per image; "
+        "every file was decoded and compared"
+    )
+
+
+def _evaluation(
+    model: str, dataset: str, limit: int, coding: dict[str, str], seed: int, context: click.Context
+) -> tuple[Evaluation, dict[str, Any]]:
+    """What to evaluate, and the same for the record."""
+    from nc_core.models import find_model_file, load_coder
+    from nc_diffusion_bb.commands.options import network_images
+    from nc_diffusion_bb.evaluation import Evaluation
+    from nc_diffusion_bb.release import float_model, load
+
+    plugins = options.plugins_of(context)
+    _, file = find_model_file(model, plugins)
+    network, chain = float_model(file)
+    images = network_images(dataset, network, plugins)
+    pixels = images.first(limit)
+    coder = load_coder(plugins=plugins)
+    evaluation = Evaluation(file.name, network, chain, load(file), coder, pixels, coding, seed)
+    config = {
+        "model": model, "model_id": file.id, "dataset": images.name, "images": len(pixels),
+        "coding": coding, "seed": seed,
+    }  # fmt: skip
+    return evaluation, config
+
+
+def _measure(
+    evaluation: Evaluation,
+    spacing: str,
+    cases: Sequence[Case],
+    run: RunDirectory | None,
+) -> list[dict[str, Any]]:
+    """The bound of a chain, and the files of all cases."""
+    from nc_core.command_line.progress import cumulative, progress
+    from nc_diffusion_bb.evaluation import keep_levels
+
+    count, dims = len(evaluation.pixels), evaluation.pixels.size
+    with progress(f"{spacing or 'all steps'}, bound", count, "images") as advance:
+        bound = evaluation.bound(spacing, advance)
+    files = []
+    for case in cases:
+        title = f"{spacing or 'all steps'}, {case.order}, batches of {case.batch_size}"
+        with progress(title, dims, "samples") as advance:
+            files.append(evaluation.coded(spacing, case, cumulative(advance)))
+    if run is not None:
+        keep_levels(run, bound, files)
+    return [one.to_json(bound) for one in files]

@@ -1,0 +1,91 @@
+"""What this package provides to nc."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+
+from nc_core.hookspecs import hookimpl
+from nc_core.specs import CodingOption, CommandSpec, ModelSpec, Reference
+
+_PAPER = Reference(
+    "A. Nichol, P. Dhariwal",
+    "Improved Denoising Diffusion Probabilistic Models",
+    "2102.09672",
+)
+
+_MODELS = (
+    ModelSpec(
+        name="diffusion-bb",
+        summary="diffusion models with bits-back coding; larger images are tiled",
+        target="nc_diffusion_bb.release:load",
+        reference=_PAPER,
+        abilities=("lossless-model",),
+    ),
+)
+
+_FILES = files("nc_diffusion_bb").joinpath("recipes").iterdir()
+_RECIPES = tuple(sorted(file.name.removesuffix(".yaml") for file in _FILES))
+
+_CODING = (
+    CodingOption(
+        name="respacing",
+        metavar="SPACING",
+        summary="Steps of the chain: vlbK (dense where most bits are), ddimK, counts of sections "
+        "(10,15,20), or all.  [default: vlb100 where the chain has it]",
+    ),
+    CodingOption(
+        name="steps",
+        key="respacing",
+        kind="int",
+        metavar="K",
+        summary="K evenly spaced steps of the chain, instead of --respacing.",
+    ),
+    CodingOption(
+        name="batch-size",
+        kind="int",
+        metavar="N",
+        summary="Most images that go through the network side by side; the first ones borrow "
+        "bits and go alone.  [default: 16]",
+    ),
+    CodingOption(
+        name="lead-in",
+        metavar="CODEC",
+        summary="What codes the first images, from which the others borrow: predictive or none, "
+        "which pays for initial bits.  [default: predictive]",
+    ),
+    CodingOption(
+        name="bins-per-deviation",
+        metavar="X",
+        summary="Bins of a latent in the order bit-swap; more borrow more bits.  [default: 2]",
+    ),
+    CodingOption(
+        name="clip",
+        metavar="on|off",
+        summary="Limit predicted images to the range of pixels.  [default: on]",
+    ),
+)
+
+_COMMANDS = (
+    CommandSpec(
+        name="diffusion-bb",
+        summary="lossless compression with diffusion models and bits-back coding",
+        target="nc_diffusion_bb.cli:diffusion_bb",
+        reference=_PAPER,
+        recipes=_RECIPES,
+        model="diffusion-mnist",
+        coding=_CODING,
+    ),
+)
+
+
+@hookimpl
+def nc_models() -> Iterable[ModelSpec]:
+    """Diffusion models."""
+    return _MODELS
+
+
+@hookimpl
+def nc_commands() -> Iterable[CommandSpec]:
+    """``nc run diffusion-bb``."""
+    return _COMMANDS

@@ -1,0 +1,326 @@
+"""The bound of a dataset, in a run directory that a killed evaluation goes on from.
+
+    checkpoints/vlb-000012.safetensors   what is known of part 12, a batch of images and a draw
+    results/{vb,mse,xstart_mse}-terms.npz   per step: mean, stdd, min, max over images and draws
+    results/vlb-images.npz               bits per dimension of every image: total_bpd (draws, n)
+    results/vlb.json                     the numbers that the command prints
+
+Parts are dealt out to the processes, which have the folder in common. What is unfinished is kept
+at most half a minute back, but for a step of a batch that takes longer; results do not depend on
+interruptions or on the number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nc_core.errors import DataError, InterruptedWorkError
+from nc_core.rates import Measurement
+from nc_core.runs import RunDirectory, is_main_process
+from nc_core.signals import give_back, take_over
+from nc_core.training import Hardware, Shard, sum_over_processes
+from nc_core.training.checkpoint import load_checkpoint, save_checkpoint
+from nc_core.training.devices import launched
+from nc_core.training.loggers import Logger, open_logger
+from nc_diffusion_bb.data import Images
+from nc_diffusion_bb.diffusion import GaussianDiffusion
+from nc_diffusion_bb.unet import UNet
+from nc_diffusion_bb.vlb import (
+    TERMS,
+    NoiseStream,
+    Spread,
+    Terms,
+    bound_measurements,
+    fill_terms,
+    placed,
+)
+from nc_diffusion_bb.vlb_files import save_arrays
+
+__all__ = ["BoundPlan", "evaluate_bound", "finished_bound"]
+
+Progress = Callable[[float, float], None]
+
+_SAVE_SECONDS = 30.0
+_RESULT = "vlb"
+
+
+@dataclass(frozen=True)
+class BoundPlan:
+    """What to evaluate.
+
+    Args:
+        network: in floating point, on the CPU.
+        diffusion: the chain.
+        images: to evaluate.
+        count: how many of them, from the first.
+        batch_size: images per pass of the network.
+        draws: of the noise of every image.
+        seed: of the noise.
+        clip: predicted images are clipped to [-1, 1].
+    """
+
+    network: UNet
+    diffusion: GaussianDiffusion
+    images: Images
+    count: int
+    batch_size: int = 16
+    draws: int = 1
+    seed: int = 0
+    clip: bool = True
+
+    @property
+    def parts(self) -> int:
+        """Batches of all draws."""
+        return self.draws * self._batches
+
+    def draw(self, part: int) -> int:
+        """Which draw a part is of."""
+        return part // self._batches
+
+    def indices(self, part: int) -> range:
+        """Which images a part is of."""
+        start = part % self._batches * self.batch_size
+        return range(start, min(start + self.batch_size, self.count))
+
+    @property
+    def _batches(self) -> int:
+        return math.ceil(self.count / self.batch_size)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A finished part: the bound of its images, (B,), and what is kept of terms."""
+
+    totals: NDArray[np.float64]
+    spreads: Mapping[str, Spread]
+
+
+def finished_bound(run: RunDirectory) -> list[Measurement] | None:
+    """What a run found, where it has come to its end.
+
+    Raises:
+        DataError: the file of results is damaged.
+    """
+    path = run.path / "results" / f"{_RESULT}.json"
+    if not path.exists():
+        return None
+    try:
+        return [Measurement(**record) for record in json.loads(path.read_bytes())]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: damaged results") from error
+
+
+def evaluate_bound(
+    plan: BoundPlan,
+    run: RunDirectory,
+    *,
+    hardware: Hardware | None = None,
+    loggers: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> list[Measurement]:
+    """Evaluate what a run directory does not hold yet, and write its results.
+
+    Args:
+        plan: what to evaluate.
+        run: where parts and results are kept.
+        hardware: processes, device and threads.
+        loggers: ``tensorboard``, ``wandb``: told the running mean ``total_bpd``.
+        progress: called with (images done, images in all) of this process, with fractions.
+
+    Returns:
+        ``total_bpd``, with its standard error over images and, of several draws, its deviation
+        over them (``total_bpd_std_over_draws``); its parts ``pixels_bpd`` (the first step),
+        ``latents_bpd`` (the others) and ``prior_bpd``. The same in every process.
+
+    Raises:
+        InterruptedWorkError: Ctrl-C or SIGTERM, with everything kept for another run.
+        DataError: something cannot be read or written.
+    """
+    with ExitStack() as stack:
+        fabric = stack.enter_context(launched(hardware or Hardware(), "32-true"))
+        fabric.barrier()  # the first process has emptied or taken over the folder
+        shard = Shard(fabric.global_rank, fabric.world_size)
+        before = take_over(("SIGTERM",), _interrupt)
+        stack.callback(give_back, before)
+        opened: list[Logger] = []
+        run.rewind({})
+        for name in loggers if shard.rank == 0 else ():
+            opened.append(open_logger(name, run, 0))
+            stack.callback(opened[-1].close)
+        network = placed(plan.network, fabric.device)
+        worker = _Worker(plan, run, network, fabric.device, shard, opened, progress)
+        began = time.monotonic()
+        try:
+            worker.all_parts()
+        except KeyboardInterrupt as error:
+            raise InterruptedWorkError(
+                f"{run.path}: interrupted, with everything kept",
+                "run the same command with --resume to go on",
+            ) from error
+        run.log({"step": plan.count, "seconds": time.monotonic() - began}, name="timing")
+        fabric.barrier()  # the parts of all processes are written
+        parts = [_load_part(_path(run, part)) for part in range(plan.parts)]
+        fabric.barrier()
+        return _keep_results(plan, run, parts)
+
+
+class _Worker:
+    """Evaluates the parts of one process."""
+
+    def __init__(
+        self,
+        plan: BoundPlan,
+        run: RunDirectory,
+        network: UNet,
+        device: torch.device,
+        shard: Shard,
+        loggers: Sequence[Logger],
+        progress: Progress | None,
+    ) -> None:
+        self._plan, self._run, self._network, self._device = plan, run, network, device
+        self._shard, self._loggers, self._progress = shard, loggers, progress
+        self._mine = range(shard.rank, plan.parts, shard.world)
+        self._images_mine = sum(len(plan.indices(part)) for part in self._mine)
+        self._images_done = 0
+
+    def all_parts(self) -> None:
+        """Evaluate every part that is not finished; records the mean as it runs."""
+        sums = torch.zeros(2, dtype=torch.float64)
+        # All processes take equally many turns, since they add up their numbers after each.
+        for turn in range(math.ceil(self._plan.parts / self._shard.world)):
+            part = turn * self._shard.world + self._shard.rank
+            mine = torch.zeros(2, dtype=torch.float64)
+            if part < self._plan.parts:
+                totals = self._evaluate(part)
+                mine += torch.tensor([float(totals.sum()), len(totals)], dtype=torch.float64)
+                self._images_done += len(totals)
+                self._tell(0.0)
+            sums += sum_over_processes(mine.to(_wide(self._device))).cpu()
+            self._record(float(sums[0] / sums[1]), int(sums[1]))
+
+    def _evaluate(self, part: int) -> NDArray[np.float64]:
+        """The bound of a part's images, from its file or by evaluating what is left."""
+        path, indices = _path(self._run, part), self._plan.indices(part)
+        steps = self._plan.diffusion.steps
+        if path.exists():
+            state = load_checkpoint(path)
+            if state["left"] == 0:
+                return _part(state).totals
+            terms = Terms(state["values"].to(self._device), state["left"])
+        else:
+            terms = Terms.empty(len(indices), steps, self._device)
+        saved = time.monotonic()
+
+        def after_step() -> None:
+            nonlocal saved
+            self._tell(len(indices) * (1 - terms.left / steps))
+            if terms.left and time.monotonic() - saved > _SAVE_SECONDS:
+                _save_terms(path, terms)
+                saved = time.monotonic()
+
+        images = self._plan.images
+        pixels = images.load(np.array(indices))
+        classes = images.labels(np.array(indices))
+        noise = NoiseStream(self._plan.seed, self._plan.draw(part), indices, images.shape)
+        try:
+            fill_terms(
+                terms, self._network, self._plan.diffusion, pixels, noise,
+                clip=self._plan.clip, classes=classes, after_step=after_step,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if terms.left < steps:
+                _save_terms(path, terms)
+            raise
+        _save_part(path, terms)
+        return terms.totals()
+
+    def _record(self, mean: float, images: int) -> None:
+        record = {"total_bpd": mean, "samples": images}
+        self._run.log({"step": images, "phase": "evaluate", **record})
+        for logger in self._loggers:
+            logger.scalars(images, record)
+
+    def _tell(self, further: float) -> None:
+        if self._progress is not None:
+            self._progress(self._images_done + further, self._images_mine)
+
+
+def _keep_results(plan: BoundPlan, run: RunDirectory, parts: Sequence[_Part]) -> list[Measurement]:
+    """Put parts together; the first process writes the results and removes the parts."""
+    totals = np.concatenate([part.totals for part in parts]).reshape(plan.draws, plan.count)
+    spreads = {name: reduce(Spread.merged, [part.spreads[name] for part in parts])
+               for name in TERMS}  # fmt: skip
+    measured = bound_measurements(totals, spreads["vb"])
+    if is_main_process():
+        results = run.path / "results"
+        for name, of_name in spreads.items():
+            save_arrays(results / f"{name}-terms.npz", of_name.to_arrays())
+        save_arrays(results / "vlb-images.npz", {"total_bpd": totals})
+        run.save_result(_RESULT, [one.to_json() for one in measured])
+        for part in range(plan.parts):
+            _path(run, part).unlink(missing_ok=True)
+    return measured
+
+
+def _path(run: RunDirectory, part: int) -> Path:
+    return run.path / "checkpoints" / f"vlb-{part:06d}.safetensors"
+
+
+def _save_terms(path: Path, terms: Terms) -> None:
+    """Keep a part that is not finished."""
+    save_checkpoint(path, {"left": terms.left, "values": terms.values})
+
+
+def _save_part(path: Path, terms: Terms) -> None:
+    """Keep of a finished part what results are made of."""
+    spreads = {name: Spread.of(values) for name, values in terms.by_name().items()}
+    state = {
+        "left": 0,
+        "totals": torch.from_numpy(terms.totals()),
+        "spreads": {
+            name: {key: _tensor(value) for key, value in vars(of_name).items()}
+            for name, of_name in spreads.items()
+        },
+    }
+    save_checkpoint(path, state)
+
+
+def _load_part(path: Path) -> _Part:
+    return _part(load_checkpoint(path))
+
+
+def _part(state: Mapping[str, Any]) -> _Part:
+    spreads = {
+        name: Spread(**{key: _array(value) for key, value in of_name.items()})
+        for name, of_name in state["spreads"].items()
+    }
+    return _Part(state["totals"].numpy(), spreads)
+
+
+def _tensor(value: Any) -> Any:
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def _array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, torch.Tensor) else value
+
+
+def _wide(device: torch.device) -> torch.device:
+    """Where sums over processes are taken: NCCL takes tensors of the GPU only."""
+    return device if device.type == "cuda" else torch.device("cpu")
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

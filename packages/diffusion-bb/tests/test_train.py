@@ -1,0 +1,336 @@
+"""Training against the original's numbers, and runs that are interrupted or fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from golden_fill import fill_weights, images, normal_like
+from nc_core.config import load_config
+from nc_core.errors import InterruptedWorkError, UsageError, WorkError
+from nc_core.images import Image, write_image
+from nc_core.model_file import read_model_file, write_model_file
+from nc_core.runs import RunDirectory
+from nc_core.training import FitResult, Hardware, TrainingData, fit
+from nc_core.training.checkpoint import load_checkpoint
+from nc_core.training.schedule import Schedule
+from nc_diffusion_bb.config import DiffusionConfig, TrainConfig
+from nc_diffusion_bb.data import Images, open_images
+from nc_diffusion_bb.half_precision import LossScale, MasterWeights
+from nc_diffusion_bb.release import float_model
+from nc_diffusion_bb.timestep_samplers import DrawnSteps
+from nc_diffusion_bb.train import DiffusionTask, Draw, build_network, loop_settings, train
+from nc_diffusion_bb.unet import UNet
+
+CPU = Hardware(device="cpu", threads=1, loaders=0)
+SMALL = (
+    "model.channels=1", "model.image_size=8", "model.width=32", "model.multipliers=[1]",
+    "model.blocks=1", "model.attention=[]", "diffusion.steps=8", "optimizer.learning_rate=1e-3",
+    "optimizer.ema_rates=[0.9,0.99]", "evaluation_images=3", "evaluation_respacing=4",
+    "training.duration=20", "training.batch_size=8", "training.log_every=2",
+    "training.evaluate_every=20", "training.checkpoint_every=5",
+)  # fmt: skip
+
+# With one channel in a group, normalisation takes these away, and so does softmax with the keys';
+# what Adam makes of the signs of rounding errors is not the original's.
+WITHOUT_GRADIENT = (
+    "in_layers.2.bias", "out_layers.3.bias", "skip_connection.bias", "qkv.bias",
+)  # fmt: skip
+
+
+class GoldenTask(DiffusionTask):
+    """Takes what is drawn from the golden data."""
+
+    tag: str
+    given: Mapping[str, Any]
+
+    def _drawn(self, images: Tensor, k: int) -> Draw:
+        rows = slice(k * len(images), (k + 1) * len(images))
+        noise = normal_like(f"{self.tag}/noise", (12, *images.shape[1:]))[rows]
+        t, weights = (torch.from_numpy(self.given[name])[rows] for name in ("t", "w"))
+        return Draw(DrawnSteps(t, weights), noise)
+
+
+@pytest.mark.parametrize("run", ["kl_wd0_mb-1", "hybrid_wd0.05_mb2_anneal"])
+def test_three_steps_are_the_original_ones(shared: Path, tmp_path: Path, run: str) -> None:
+    folder = shared / "golden" / "diffusion-bb"
+    document = json.loads((folder / "train_steps.json").read_text())
+    arrays = np.load(folder / "train_steps.npz")
+    given, tag = document["runs"][run], document["fill_tag"]
+    config = load_config(
+        TrainConfig,
+        settings=[
+            "model.image_size=8", "model.width=32", "model.multipliers=[1,1]", "model.blocks=1",
+            "model.attention=[4]", "model.heads=2", "diffusion.steps=100",
+            f"diffusion.use_kl={given['use_kl']}", f"optimizer.learning_rate={given['lr']}",
+            f"optimizer.weight_decay={given['wd']}", f"optimizer.microbatch={max(given['mb'], 0)}",
+            f"optimizer.anneal_steps={given['anneal']}", "optimizer.ema_rates=[0.9,0.99]",
+            "evaluation_respacing=10", "training.duration=3", "training.batch_size=4",
+            "training.log_every=1", "training.evaluate_every=null", "training.checkpoint_every=3",
+        ],
+    )  # fmt: skip
+    pixels = torch.from_numpy(images(f"{tag}/img", (12, 3, 8, 8)))
+    network = build_network(config)
+    fill_weights(network, tag)
+    task = GoldenTask(
+        config, network, some_images(tmp_path, 4, 3), Schedule.of(config.training, None)
+    )
+    task.tag, task.given = tag, {n: arrays[f"{run}.{n}"] for n in ("t", "w")}
+    data = TrainingData(lambda indices, _: (pixels[indices], None))
+    with RunDirectory.create(tmp_path / "run", config.to_json()) as directory:
+        fit(task, data, config.training, directory, hardware=CPU)
+    for record, logged in zip(directory.metrics(), given["logs"], strict=True):
+        assert record["step"] == logged.pop("step") + 1
+        assert {name: record[name] for name in logged} == pytest.approx(logged, rel=1e-3)
+    averages = task.state_dict()["averages"]
+    for name, parameter in network.named_parameters():
+        sums, values = given["params"][name], parameter.detach().double()
+        bound = 2e-4 * max(1.0, parameter.numel() / 1e4)
+        if name.endswith(WITHOUT_GRADIENT):
+            bound += 0.1 * (3 * given["lr"]) * parameter.numel()
+        assert float(values.sum()) == pytest.approx(sums["sum"], abs=bound), name
+        assert float(values.abs().sum()) == pytest.approx(sums["abs"], abs=bound), name
+        for rate, key in (("0.9", "ema0_9"), ("0.99", "ema0_99")):
+            average = float(averages[rate][name].double().sum())
+            assert average == pytest.approx(sums[key], abs=bound), name
+    for key in (key for key in arrays.files if key.startswith(f"{run}.final.")):
+        parameter = network.get_parameter(key.removeprefix(f"{run}.final."))
+        np.testing.assert_allclose(parameter.detach(), arrays[key], atol=2e-4)
+
+
+# Small runs
+
+
+def small(*settings: str) -> TrainConfig:
+    return load_config(TrainConfig, settings=[*SMALL, *settings])
+
+
+def some_images(folder: Path, count: int, channels: int = 1) -> Images:
+    pixels = np.random.default_rng(count).integers(0, 90, (count, 8, 8, channels), np.uint8)
+    path = folder / f"{count}.npy"
+    np.save(path, pixels)
+    model = small(f"model.channels={channels}").model
+    return open_images(f"npy:{path}", model)
+
+
+def run_training(
+    folder: Path, config: TrainConfig, stop: int | None = None, **options: Any
+) -> FitResult:
+    """Train in ``folder``, on images beside it; stop after a step, as Ctrl-C does."""
+
+    def tell(done: int, total: int) -> None:
+        if done == stop:
+            signal.raise_signal(signal.SIGINT)
+
+    train_images, test_images = some_images(folder.parent, 24), some_images(folder.parent, 5)
+    with RunDirectory.create(folder, config.to_json(), **options) as run:
+        return train(config, run, train_images, test_images, hardware=CPU, progress=tell)
+
+
+@pytest.fixture
+def without_lowering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model files hold the network in floating point alone, which takes no time."""
+
+    def write(path: Path, unet: UNet, diffusion: DiffusionConfig, *_: Any, **about: Any) -> None:
+        tensors = {name: value.numpy() for name, value in unet.state_dict().items()}
+        write_model_file(path, "floats", diffusion.to_json(), tensors, **about)
+
+    monkeypatch.setattr("nc_diffusion_bb.train.write_model", write)
+
+
+FLOAT16 = ("optimizer.half_precision=float16", "model.dropout=0.1")
+
+
+@pytest.mark.usefixtures("without_lowering")
+@pytest.mark.parametrize("settings", [("optimizer.microbatch=3",), FLOAT16])
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, settings: Sequence[str]
+) -> None:
+    config = small(*settings)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_training(whole, config)
+    with pytest.raises(InterruptedWorkError, match="step 13 of 20"):
+        run_training(killed, config, stop=12)
+    # As after a kill: what was saved at the last moment is lost, what was logged is not.
+    RunDirectory.open(killed).checkpoint_path(13).unlink()
+    run_training(killed, config, resume=True)
+    metrics = [(folder / "metrics.jsonl").read_bytes() for folder in (whole, killed)]
+    assert metrics[0] == metrics[1]
+    states = [
+        load_checkpoint(RunDirectory.open(folder).checkpoint_path(20)) for folder in (whole, killed)
+    ]
+    assert_equal(states[0]["learner"], states[1]["learner"])
+    task = states[0]["learner"]["task"]
+    assert set(task["averages"]) == {"0.9", "0.99"}
+    assert int(task["sampler"]["counts"].min()) == 10, "the sampler is no longer uniform"
+    models = [read_model_file(folder / "model.safetensors") for folder in (whole, killed)]
+    assert models[0].id == models[1].id
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """Nested dicts, lists and tensors, bit for bit."""
+    if isinstance(one, Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, Mapping):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    else:
+        assert one == other
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_the_model_has_the_averages_of_the_first_rate(tmp_path: Path) -> None:
+    run_training(tmp_path / "run", small("training.duration=4", "training.evaluate_every=4"))
+    run = RunDirectory.open(tmp_path / "run")
+    averages = read_model_file(run.model_path).tensors()
+    learner = load_checkpoint(run.checkpoint_path(4))["learner"]
+    for name, average in learner["task"]["averages"]["0.9"].items():
+        np.testing.assert_array_equal(averages[name], average)
+    assert not np.array_equal(averages["out.2.bias"], learner["module"]["out.2.bias"])
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_records_have_the_original_names(tmp_path: Path) -> None:
+    settings = ("training.duration=4", "training.evaluate_every=4", "diffusion.use_kl=false")
+    run_training(tmp_path / "run", small(*settings, "training.batch_size=24"))
+    *records, evaluation = RunDirectory.open(tmp_path / "run").metrics()
+    quartiles = {f"{n}_q{i}" for n in ("loss", "mse", "vb") for i in range(4)}
+    common = {"step", "epoch", "phase", "loss", "mse", "vb", "grad_norm", "learning_rate"}
+    assert all(set(record) == common | quartiles | {"samples"} for record in records)
+    assert [record["samples"] for record in records] == [48, 96]
+    assert evaluation["phase"] == "evaluate"
+    assert 0 < evaluation["vlb"] < 1000
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_training_ends_when_the_learning_rate_is_zero(tmp_path: Path) -> None:
+    config = small("optimizer.anneal_steps=4", "training.log_every=1")
+    assert run_training(tmp_path / "run", config).step == 4
+    records = RunDirectory.open(tmp_path / "run").metrics()
+    rates = [record["learning_rate"] for record in records if record["phase"] == "train"]
+    assert rates == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
+
+
+def test_averages_and_precision_of_the_loop_itself_are_refused() -> None:
+    with pytest.raises(UsageError, match="ema_rates"):
+        loop_settings(small("training.ema.decay=0.9"))
+    with pytest.raises(UsageError, match="float16") as caught:
+        loop_settings(small("training.precision=16-mixed"))
+    assert caught.value.hint == "--set optimizer.half_precision=float16"
+
+
+# Half precision
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_a_step_with_gradients_beyond_float16_is_skipped(tmp_path: Path) -> None:
+    config = small(
+        "optimizer.half_precision=float16", "optimizer.loss_scale_growth=30",
+        "training.duration=2", "training.evaluate_every=null", "training.log_every=1",
+        "training.checkpoint_every=1",
+    )  # fmt: skip
+    run_training(tmp_path / "run", config)
+    run = RunDirectory.open(tmp_path / "run")
+    done, skipped = run.metrics()
+    assert (done["lg_loss_scale"], skipped["lg_loss_scale"]) == (50, 49)
+    assert "grad_norm" in done and "grad_norm" not in skipped
+    before, after = (load_checkpoint(run.checkpoint_path(k))["learner"] for k in (1, 2))
+    assert_equal(after["module"], before["module"])
+    assert_equal(after["task"]["averages"], before["task"]["averages"])
+    assert_equal(after["task"]["optimizer"], before["task"]["optimizer"])
+
+
+def test_the_loss_scale_grows_by_little_and_shrinks_by_half() -> None:
+    scale = LossScale(growth=0.001)
+    scale.adjust(finite=True)
+    assert scale.exponent == pytest.approx(20.001)
+    scale.adjust(finite=False)
+    assert scale.factor == pytest.approx(2**19.001)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gradients_in_half_precision_are_those_of_float32(dtype: torch.dtype) -> None:
+    network = build_network(small())
+    fill_weights(network, "half")
+    x, t = normal_like("half/x", (2, 1, 8, 8)), torch.tensor([1.0, 500.0])
+    network(x, t).square().mean().backward()
+    expected = gradients(network)
+    weights = MasterWeights(network, dtype)
+    (weights.network(x, t).square().mean() * 1024).backward()
+    assert weights.take_gradients(1024)
+    assert weights.network.get_parameter("input_blocks.0.0.weight").dtype == dtype
+    for name, gradient in gradients(network).items():
+        error = float((gradient - expected[name]).norm())
+        assert error <= 0.05 * float(expected[name].norm()) + 1e-3, name
+
+
+def gradients(network: UNet) -> dict[str, Tensor]:
+    """Of all parameters, float32; they are forgotten."""
+    found: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.dtype == torch.float32
+        found[name] = parameter.grad
+        parameter.grad = None
+    return found
+
+
+def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
+    config = small("optimizer.learning_rate=1e30", "diffusion.use_kl=false")
+    with pytest.raises(WorkError, match="no longer finite"):
+        run_training(tmp_path / "run", config)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_classes_reach_the_network(tmp_path: Path, checkpointing: bool) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(8):
+        pixels = np.full((8, 8), 20 * number, np.uint8)
+        write_image(folder / f"{'ab'[number % 2]}_{number}.png", Image(pixels))
+    config = small("model.classes=2", f"model.gradient_checkpointing={checkpointing}",
+                   "training.duration=2")  # fmt: skip
+    images = open_images(f"folder:{folder}", config.model)
+    with RunDirectory.create(tmp_path / "run", config.to_json()) as run:
+        train(config, run, images, images, hardware=CPU)
+    trained, _ = float_model(read_model_file(tmp_path / "run" / "model.safetensors"))
+    before = build_network(config).label_emb.weight
+    assert (trained.label_emb.weight != before).any(dim=1).all()
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    some_images(tmp_path, 24), some_images(tmp_path, 5)
+    settings = [*SMALL, "optimizer.sampler=loss-second-moment"]
+    one, two = (by_command_line(tmp_path, count, settings) for count in (1, 2))
+    assert len(one.metrics()) == len(two.metrics()) == 11
+    for record, expected in zip(two.metrics(), one.metrics(), strict=True):
+        assert record.pop("phase") == expected.pop("phase")
+        assert record == pytest.approx(expected, rel=1e-3)
+    tasks = [load_checkpoint(r.checkpoint_path(20))["learner"]["task"] for r in (one, two)]
+    losses = [task["sampler"]["losses"] for task in tasks]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+def by_command_line(folder: Path, devices: int, settings: Sequence[str]) -> RunDirectory:
+    out = folder / f"by-{devices}"
+    command = [
+        sys.executable, "-W", "error", "-m", "nc_cli", "run", "diffusion-bb", "train",
+        "--recipe", "tiny", "--device", "cpu", "--threads", "1", "--devices", str(devices),
+        "--out", str(out), *(part for setting in settings for part in ("--set", setting)),
+        "--set", f"data.train=npy:{folder / '24.npy'}",
+        "--set", f"data.test=npy:{folder / '5.npy'}",
+    ]  # fmt: skip
+    environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "RANK")}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    return RunDirectory.open(out)
