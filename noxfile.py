@@ -8,6 +8,7 @@ import nox
 
 ROOT = Path(__file__).parent
 PEERS = ROOT.parent / "shared" / "peers"
+PACKAGES = ("bitswap", "rd-bounds", "diffusion-bb")
 nox.options.sessions = ["lint", "types"]
 nox.options.reuse_existing_virtualenvs = True
 
@@ -23,7 +24,7 @@ def dev(session: nox.Session) -> None:
     session.run(
         ".venv/bin/pip", "install", "-q", "-c", "constraints.txt",
         "-e", "./core[classical,plots]", "-e", "./cli",
-        "-e", "./packages/bitswap", "-e", "./packages/rd-bounds",
+        *(word for name in PACKAGES for word in ("-e", f"./packages/{name}")),
         "hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "tox", "nox",
         external=True,
     )  # fmt: skip
@@ -41,7 +42,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Type annotations, strictly."""
     install(session, "mypy", "pytest", "types-PyYAML", "./core[torch,plots]", "./cli")
-    session.run("mypy", "core/src", "cli/src", "packages/bitswap/src", "packages/rd-bounds/src")
+    session.run("mypy", "core/src", "cli/src", *(f"packages/{name}/src" for name in PACKAGES))
 
 
 @nox.session
@@ -56,8 +57,8 @@ def bench(session: nox.Session) -> None:
     """Measure coder, codecs and start-up beside their peers, in one run."""
     install(
         session,
-        "./core[classical,plots,craystack,torch]", "./cli", "./packages/bitswap",
-        "./packages/rd-bounds", "constriction",
+        "./core[classical,plots,craystack,torch]", "./cli",
+        *(f"./packages/{name}" for name in PACKAGES), "constriction",
     )  # fmt: skip
     for wheel in PEERS.glob("craystack-*.whl"):
         session.install("--no-deps", str(wheel))

@@ -95,9 +95,11 @@ def test_both_coders_give_the_same_words(codec: DiffusionCodec) -> None:
 
 
 def test_neither_threads_nor_one_dnn_change_a_word(codec: DiffusionCodec) -> None:
+    codec = codec.with_coding({"respacing": "2"})
+
     def words() -> NDArray[np.uint32]:
         message = message_of(codec)
-        codec.push(Rans(), message, smooth_images(3))
+        codec.push(Rans(), message, smooth_images(2))
         return message.to_words()
 
     before = torch.get_num_threads()
@@ -297,7 +299,8 @@ def test_a_trained_model_reaches_its_bound(
     dims = digits[:16].size
     # Of the same 16 images the original's effective rates are 2.055 and 2.016.
     assert bits / dims == pytest.approx({"vlb50": 2.055, "vlb100": 2.016}[spacing], abs=0.05)
-    assert 0 <= grown(message, codec) - bits < 0.004 * bits
+    # Sizes of groups are all that is not in the bound; their share falls with the images.
+    assert abs(grown(message, codec) - bits) < 0.002 * bits + 50
     borrowed = 32 * (codec.initial_words - message.low_water)
     assert borrowed / digits[0].size < 8
 

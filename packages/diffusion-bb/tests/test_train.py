@@ -30,7 +30,7 @@ from nc_diffusion_bb.data import Images, open_images
 from nc_diffusion_bb.half_precision import LossScale, MasterWeights
 from nc_diffusion_bb.release import float_model
 from nc_diffusion_bb.timestep_samplers import DrawnSteps
-from nc_diffusion_bb.train import DiffusionTask, Draw, build_network, loop_settings, train
+from nc_diffusion_bb.train import DiffusionTask, Draw, build_network, check, train
 from nc_diffusion_bb.unet import UNet
 
 CPU = Hardware(device="cpu", threads=1, loaders=0)
@@ -223,12 +223,20 @@ def test_training_ends_when_the_learning_rate_is_zero(tmp_path: Path) -> None:
     assert rates == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
 
 
-def test_averages_and_precision_of_the_loop_itself_are_refused() -> None:
-    with pytest.raises(UsageError, match="ema_rates"):
-        loop_settings(small("training.ema.decay=0.9"))
-    with pytest.raises(UsageError, match="float16") as caught:
-        loop_settings(small("training.precision=16-mixed"))
-    assert caught.value.hint == "--set optimizer.half_precision=float16"
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("training.ema.decay=0.9", "ema_rates"),
+        ("training.precision=16-mixed", "float16"),
+        ("evaluation_respacing=vlb2", "vlb2"),
+        ("diffusion.respacing=ddim7", "integer stride"),
+        ("model.heads=3", "heads"),
+        ("optimizer.ema_rates=[1]", "ema_rates"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(setting: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        check(small(setting))
 
 
 # Half precision
@@ -309,28 +317,25 @@ def test_classes_reach_the_network(tmp_path: Path, checkpointing: bool) -> None:
     assert (trained.label_emb.weight != before).any(dim=1).all()
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(tmp_path: Path, without_lowering: None) -> None:
     some_images(tmp_path, 24), some_images(tmp_path, 5)
-    settings = [*SMALL, "optimizer.sampler=loss-second-moment"]
-    one, two = (by_command_line(tmp_path, count, settings) for count in (1, 2))
+    config = small(f"data.train=npy:{tmp_path / '24.npy'}", f"data.test=npy:{tmp_path / '5.npy'}")
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(config.to_json()))
+    command = [
+        sys.executable, "-W", "error", "-m", "nc_cli", "run", "diffusion-bb", "train",
+        "--recipe", str(recipe), "--device", "cpu", "--threads", "1", "--devices", "2",
+        "--out", str(tmp_path / "two"),
+    ]  # fmt: skip
+    environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "RANK")}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    run_training(tmp_path / "one", config)
+    one, two = (RunDirectory.open(tmp_path / name) for name in ("one", "two"))
     assert len(one.metrics()) == len(two.metrics()) == 11
     for record, expected in zip(two.metrics(), one.metrics(), strict=True):
         assert record.pop("phase") == expected.pop("phase")
         assert record == pytest.approx(expected, rel=1e-3)
-    tasks = [load_checkpoint(r.checkpoint_path(20))["learner"]["task"] for r in (one, two)]
+    tasks = [load_checkpoint(run.checkpoint_path(20))["learner"]["task"] for run in (one, two)]
     losses = [task["sampler"]["losses"] for task in tasks]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
-
-
-def by_command_line(folder: Path, devices: int, settings: Sequence[str]) -> RunDirectory:
-    out = folder / f"by-{devices}"
-    command = [
-        sys.executable, "-W", "error", "-m", "nc_cli", "run", "diffusion-bb", "train",
-        "--recipe", "tiny", "--device", "cpu", "--threads", "1", "--devices", str(devices),
-        "--out", str(out), *(part for setting in settings for part in ("--set", setting)),
-        "--set", f"data.train=npy:{folder / '24.npy'}",
-        "--set", f"data.test=npy:{folder / '5.npy'}",
-    ]  # fmt: skip
-    environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "RANK")}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    return RunDirectory.open(out)
+    assert float_model(read_model_file(two.model_path))[1] == config.diffusion

@@ -2,7 +2,8 @@
 
 What a group borrows beyond the message is taken from its initial words, and paid for; so the first
 group has one block, and the others as many as the message can lend to. Only the encoder
-decides: it pushes the size of a group after the group.
+decides: it pushes the size of a group after the group. Sizes that are powers of two cost fewer
+bits.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def push_groups(
     largest: int,
     push: Callable[[Group], float],
     *,
+    powers: bool = False,
     first: Group | None = None,
 ) -> float:
     """Push blocks 0 .. count - 1; returns the bits of all groups.
@@ -59,6 +61,7 @@ def push_groups(
         count: of the blocks.
         largest: size of a group.
         push: pushes the blocks of a group, and returns their bits.
+        powers: sizes are powers of two.
         first: to go on from, with the message as ``push`` left it, before or within this group.
 
     Raises:
@@ -83,9 +86,13 @@ def push_groups(
         borrowed = group.borrowed if group.start else group.floor - message.low_water
         message.cursor[1] = min(group.low_water, message.low_water)
         if group.stop > 1:
-            push_number(coder, message, group.stop - group.start - 1, largest)
+            size = group.stop - group.start
+            number = size.bit_length() - 1 if powers else size - 1
+            push_number(coder, message, number, _numbers(largest, powers))
         lent = int((message.size - message.low_water) / (_MARGIN * borrowed + 1))
         size = min(max(lent, 1), largest, count - group.stop)
+        if powers and size:
+            size = 1 << size.bit_length() - 1
         group = Group(group.stop, group.stop + size, bits, borrowed)
     return group.bits
 
@@ -97,6 +104,7 @@ def pop_groups(
     largest: int,
     pop: Callable[[Group], object],
     *,
+    powers: bool = False,
     first: Group | None = None,
 ) -> None:
     """Pop what :func:`push_groups` pushed.
@@ -107,6 +115,7 @@ def pop_groups(
         count: of the blocks.
         largest: size of a group.
         pop: pops the blocks of a group.
+        powers: as for the push.
         first: to go on from, with the message as ``pop`` left it within this group.
 
     Raises:
@@ -117,7 +126,10 @@ def pop_groups(
         if first is not None:
             group, first = first, None
         else:
-            size = 1 + pop_number(coder, message, largest) if stop > 1 else 1
+            size = 1
+            if stop > 1:
+                number = pop_number(coder, message, _numbers(largest, powers))
+                size = 1 << number if powers else 1 + number
             if size > stop:
                 raise CorruptFileError("the message does not hold as many blocks as it should")
             group = Group(stop - size, stop)
@@ -136,3 +148,8 @@ def push_number(coder: Coder, message: Message, number: int, count: int) -> None
 def pop_number(coder: Coder, message: Message, count: int) -> int:
     """Pop a number of 0 .. count - 1."""
     return int(coder.pop(message, Uniform(count, (1, 1)))[0, 0])
+
+
+def _numbers(largest: int, powers: bool) -> int:
+    """How many sizes a group may have."""
+    return largest.bit_length() if powers else largest

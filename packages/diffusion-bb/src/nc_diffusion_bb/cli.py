@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from nc_diffusion_bb.commands.demo import demo
 from nc_diffusion_bb.commands.evaluate import evaluate
 from nc_diffusion_bb.commands.export_checkpoint import export_checkpoint
 from nc_diffusion_bb.commands.import_checkpoint import import_checkpoint
@@ -31,6 +32,7 @@ def diffusion_bb() -> None:
 
 
 for _command in (
+    demo,
     evaluate,
     export_checkpoint,
     import_checkpoint,

@@ -148,7 +148,7 @@ class DiffusionCodec:
             return self._push(coder, message, frame, data, group, saved, track)
 
         size = self._coding.batch_size
-        return push_groups(coder, message, len(blocks), size, push, first=saved.group)
+        return push_groups(coder, message, len(blocks), size, push, powers=True, first=saved.group)
 
     def pop(
         self,
@@ -175,7 +175,7 @@ class DiffusionCodec:
             blocks[group.start : group.stop] = data.reshape(-1, *shape[1:])
 
         size = self._coding.batch_size
-        pop_groups(coder, message, shape[0], size, pop, first=saved.group)
+        pop_groups(coder, message, shape[0], size, pop, powers=True, first=saved.group)
         return blocks
 
     def bits(self, blocks: NDArray[Any]) -> NDArray[np.float64]:

@@ -20,8 +20,7 @@ __all__ = ["fuse", "lower_unet"]
 
 # Images that calibration sees, the same one at several steps if there are fewer.
 _EXAMPLES = 64
-_NUMBERS = 1 << 17
-_BATCH = 64
+_BATCH = 16
 
 # The first layers see noise that is small beside the image, where most bits are; the last one sets
 # the mean.
@@ -39,8 +38,8 @@ def lower_unet(unet: UNet, diffusion: DiffusionConfig, images: NDArray[np.uint8]
     Args:
         unet: trained; not changed.
         diffusion: the chain that it was trained for.
-        images: for calibration, (n, C, H, W); some hundred small ones or 64 large ones are
-            enough. They are noised by steps that are spread over the whole chain.
+        images: for calibration, (n, C, H, W); 64 are used, or fewer at several steps each. They
+            are noised by steps that are spread over the whole chain.
 
     Returns:
         A network that takes x, float (B, C, H, W), and t, (B,) or (1,), and returns a
@@ -55,16 +54,16 @@ def lower_unet(unet: UNet, diffusion: DiffusionConfig, images: NDArray[np.uint8]
             "train one without classes to compress with it",
         )
     process = GaussianDiffusion.of(diffusion, "")
-    count = max(_EXAMPLES, _NUMBERS // images[0].size)
-    pixels = torch.from_numpy(images[np.arange(count) % len(images)])
-    t = _spread(count, process.steps)
+    pixels = torch.from_numpy(images[np.arange(_EXAMPLES) % len(images)])
+    t = _spread(_EXAMPLES, process.steps)
     noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0))
     x = process.q_sample(pixels.float() / 127.5 - 1, t, noise)
-    batches = list(zip(x.split(_BATCH), process.network_time(t).split(_BATCH), strict=True))
+    times = process.network_time(t)
 
     def calibrate(module: nn.Module) -> None:
-        for batch, times in batches:
-            module(batch, times)
+        for start in range(0, _EXAMPLES, _BATCH):
+            part = slice(start, start + _BATCH)
+            module(x[part], times[part])
 
     lowered = lower(unet, calibrate, precision=_PRECISION, layers=_LAYERS)
     assert isinstance(lowered, UNet)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nc_core.exact import GridTensor
+from nc_core.exact import GridTensor, exact_float32
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.diffusion_tables import DiffusionTables
 from nc_diffusion_bb.exact_log2 import log2
@@ -93,7 +93,7 @@ class ReverseProcess:
 
     def _told(self, t: int, x: NDArray[np.float64]) -> NDArray[np.float64]:
         values = torch.from_numpy(x.astype(np.float32))
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_float32(values.device):
             told = self._network(values, torch.tensor([self._times[t]]))
         assert isinstance(told, GridTensor)
         array: NDArray[np.float64] = told.operand.values.contiguous().numpy().astype(np.float64)

@@ -55,7 +55,7 @@ from nc_diffusion_bb.timestep_samplers import DrawnSteps, timestep_sampler
 from nc_diffusion_bb.unet import UNet
 from nc_diffusion_bb.vlb import NoiseStream, Terms, fill_terms
 
-__all__ = ["DiffusionTask", "build_network", "loop_settings", "train"]
+__all__ = ["DiffusionTask", "build_network", "check", "loop_settings", "train"]
 
 MONITOR = "vlb"
 _CALIBRATED = 512
@@ -110,6 +110,18 @@ def loop_settings(config: TrainConfig) -> FitConfig:
         )
     # What limits the gradient is the task, which owns its whole update.
     return settings.model_copy(update={"clip_norm": None})
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse settings that cannot be trained, before anything is written.
+
+    Raises:
+        UsageError: settings of no network, of no chain, or in the wrong section.
+    """
+    loop_settings(config)
+    architecture_of(config.model, learn_sigma=config.diffusion.learn_sigma)
+    for respacing in (None, config.evaluation_respacing):
+        GaussianDiffusion.of(config.diffusion, respacing)
 
 
 class DiffusionTask(UpdatingTask):

@@ -120,7 +120,9 @@ class ResBlock(nn.Module):
 
     def _convolve(self, inputs: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.in_layers(inputs)
-        injected = self.emb_layers(embedding).to(hidden.dtype)
+        injected = self.emb_layers(embedding)
+        if hidden.dtype != injected.dtype:
+            injected = injected.to(hidden.dtype)
         norm, _, dropout, convolution = self.out_layers
         if self.scale_shift:
             hidden = norm(hidden, *injected.chunk(2, dim=1))

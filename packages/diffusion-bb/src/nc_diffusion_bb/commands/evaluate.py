@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nc_core.runs import RunDirectory
     from nc_diffusion_bb.evaluation import Case, Evaluation
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "measure", "show"]
 
 _ORDERS = ("bit-swap", "bb-ans")
 _USUAL_BATCH = 16
@@ -89,7 +89,6 @@ def evaluate(
     """
     from contextlib import ExitStack
 
-    from nc_core.command_line.console import print_json, print_table, print_text
     from nc_core.runs import RunDirectory
     from nc_diffusion_bb.commands.options import chosen_spacing
     from nc_diffusion_bb.evaluation import Case
@@ -110,10 +109,17 @@ def evaluate(
                     out, config, command="diffusion-bb evaluate", force=force, can_resume=False
                 )
             )
-        records = [one for spacing in spacings for one in _measure(evaluation, spacing, cases, run)]
+        records = [one for spacing in spacings for one in measure(evaluation, spacing, cases, run)]
         if run is not None:
             run.save_result("evaluate", records)
             draw_figures(run.path)
+    show(records, as_json)
+
+
+def show(records: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print records of :func:`measure`."""
+    from nc_core.command_line.console import print_json, print_table, print_text
+
     if as_json:
         print_json(records)
         return
@@ -147,11 +153,11 @@ def _evaluation(
     return evaluation, config
 
 
-def _measure(
+def measure(
     evaluation: Evaluation,
     spacing: str,
     cases: Sequence[Case],
-    run: RunDirectory | None,
+    run: RunDirectory | None = None,
 ) -> list[dict[str, Any]]:
     """The bound of a chain, and the files of all cases."""
     from nc_core.command_line.progress import cumulative, progress

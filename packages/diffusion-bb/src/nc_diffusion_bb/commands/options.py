@@ -34,7 +34,8 @@ def model_option(help_text: str) -> _Option[Any]:
     """``--model``, passed as ``model: str``."""
     return click.option(
         "--model",
-        required=True,
+        default="diffusion-mnist",
+        show_default=True,
         metavar="NAME",
         help=f"{help_text}: a registered name, a model file or a run directory.",
     )
@@ -44,7 +45,7 @@ def dataset_option(help_text: str) -> _Option[Any]:
     """``--dataset``, passed as ``dataset: str``."""
     return click.option(
         "--dataset",
-        default="cifar10:test",
+        default="mnist:test",
         show_default=True,
         metavar="NAME[:SPLIT]",
         help=f"{help_text}, scaled and cropped to the model's size.",

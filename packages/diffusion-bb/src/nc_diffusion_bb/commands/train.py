@@ -57,13 +57,11 @@ def train(
     from nc_core.training import Hardware
     from nc_diffusion_bb.config import TrainConfig
     from nc_diffusion_bb.data import open_images
-    from nc_diffusion_bb.networks import architecture_of
-    from nc_diffusion_bb.train import loop_settings
+    from nc_diffusion_bb.train import check
     from nc_diffusion_bb.train import train as run_training
 
     config = load_config(TrainConfig, recipe, package="nc_diffusion_bb", settings=settings)
-    loop_settings(config)
-    architecture_of(config.model, learn_sigma=config.diffusion.learn_sigma)
+    check(config)
     plugins = options.plugins_of(context)
     train_images = open_images(config.data.train, config.model, plugins)
     test_images = open_images(config.data.test, config.model, plugins)
