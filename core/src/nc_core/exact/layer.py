@@ -62,7 +62,8 @@ class ExactLayer(nn.Module):
         self._stacked = 1
         if not self._is_cut and geometry.groups == 1:
             self._stacked = len(parts)
-            floats = [tuple(torch.cat(tensors) for tensors in zip(*floats, strict=True))]
+            weights, biases = zip(*floats, strict=True)
+            floats = [(torch.cat(weights), torch.cat(biases))]
         for index, (weight, bias) in enumerate(floats):
             # Derived from the integers: no part of a model file.
             self.register_buffer(f"weight_{index}", geometry.native(weight), persistent=False)

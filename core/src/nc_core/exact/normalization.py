@@ -188,8 +188,10 @@ class ExactGroupNorm(nn.Module):
         values, grid = requantize(operand, coarse)
         condition = None
         if scale is not None and shift is not None:
-            parts = [_condition(part, shape[0], settings.channels) for part in (scale, shift)]
-            condition = cast("_Condition", tuple(torch.broadcast_tensors(*parts)))
+            condition = (
+                _condition(scale, shape[0], settings.channels),
+                _condition(shift, shape[0], settings.channels),
+            )
         on_cpu = values.device.type == "cpu"
         function = normalize if on_cpu else normalize_reference
         target = self.output_grid
@@ -261,7 +263,7 @@ def normalize(
         fraction_bits: of the values.
         settings: what to do.
         affine: weight and bias of each channel.
-        condition: scale and shift, float32, both (B, channels) or (1, channels).
+        condition: scale and shift, float32, (B or 1, channels).
         target: the grid on which results are placed, after that of the settings.
 
     Returns:
@@ -276,6 +278,7 @@ def normalize(
         return result
     function = kernels.normalize_columns if columns else kernels.normalize_rows
     scale, shift = condition or (_NOTHING, _NOTHING)
+    rows = max(len(scale), len(shift))
     function(
         _three_axes(source, columns),
         _three_axes(result, columns),
@@ -283,8 +286,8 @@ def normalize(
         math.ldexp(1.0, -fraction_bits),
         settings.epsilon,
         *affine,
-        scale.contiguous().numpy(),
-        shift.contiguous().numpy(),
+        scale.expand(rows, -1).contiguous().numpy(),
+        shift.expand(rows, -1).contiguous().numpy(),
         settings.silu,
         math.ldexp(1.0, _FRACTION_BITS),
         float(_LIMIT),

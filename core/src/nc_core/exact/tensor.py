@@ -37,6 +37,16 @@ class GridTensor(Tensor):
         """Where the elements lie."""
         return self.operand.grid
 
+    @property
+    def shape(self) -> torch.Size:  # type: ignore[override]
+        """As of any tensor; this and the next without the detour that functions take."""
+        return self.operand.values.shape
+
+    @property
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        """float32."""
+        return self.operand.values.dtype
+
     @classmethod
     def __torch_function__(
         cls,
