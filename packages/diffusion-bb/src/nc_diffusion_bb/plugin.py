@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 from nc_core.hookspecs import hookimpl
-from nc_core.specs import CodingOption, CommandSpec, ModelSpec, Reference
+from nc_core.specs import CodingOption, CommandSpec, ModelSpec, Pretrained, Reference
 
 _PAPER = Reference(
     "A. Nichol, P. Dhariwal",
@@ -21,6 +21,14 @@ _MODELS = (
         target="nc_diffusion_bb.release:load",
         reference=_PAPER,
         abilities=("lossless-model",),
+        pretrained=(
+            Pretrained(
+                name="diffusion-mnist",
+                summary="handwritten digits; grey, up to 32x32 (larger ones are tiled)",
+                id="601a016b626116e8916f37c04c0e525657632cad1b096670f5bec286ad50d2f0",
+                resource="pretrained/diffusion-mnist.safetensors",
+            ),
+        ),
     ),
 )
 
