@@ -202,6 +202,32 @@ def test_what_it_was_told_can_be_told_again(codec: DiffusionCodec) -> None:
     assert told.initial_words != codec.initial_words
 
 
+def test_a_width_is_told_to_the_last_digit(codec: DiffusionCodec) -> None:
+    told = codec.with_coding({"bins-per-deviation": "2.1234567890123"})
+    again = codec.with_coding(told.coding)
+    message = message_of(told)
+    told.push(Rans(), message, smooth_images(2))
+    popped = again.pop(Rans(), message, (2, *SHAPE), np.dtype(np.uint8))
+    assert np.array_equal(popped, smooth_images(2))
+
+
+def test_each_coding_has_a_probe_of_its_own(codec: DiffusionCodec) -> None:
+    before = codec.probe()
+    assert codec.with_coding({"respacing": "4"}).probe() != before
+    assert codec.with_coding({}).probe() == before
+
+
+def test_more_bins_than_a_distribution_has_are_refused(tmp_path: Path) -> None:
+    codec = tiny_codec(tmp_path, steps=10_000)
+    assert codec.coding["respacing"] == "100"
+    for told, why in (
+        ({"respacing": "all", "bins-per-deviation": "64"}, "fewer bins-per-deviation"),
+        ({"batch-size": "4097"}, "batch-size is a whole number from 1 to 4096"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            codec.with_coding(told)
+
+
 def test_too_few_words_to_borrow_are_told_of(codec: DiffusionCodec) -> None:
     with pytest.raises(WorkError, match="ran out of initial words"):
         codec.push(Rans(), Message(1), smooth_images(1))
@@ -258,9 +284,10 @@ def test_a_push_goes_on_where_it_was_killed(
     assert message.low_water == undisturbed.low_water
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("entries", [1, STEPS, STEPS + 5, 3 * STEPS - 1])
-def test_a_pop_goes_on_where_it_was_killed(codec: DiffusionCodec, entries: int) -> None:
-    codec = codec.with_coding({"batch-size": "2"})
+def test_a_pop_goes_on_where_it_was_killed(codec: DiffusionCodec, order: str, entries: int) -> None:
+    codec = codec.with_coding({"order": order, "batch-size": "2"})
     blocks, message = smooth_images(5), message_of(codec)
     codec.push(Rans(), message, blocks)
     journal = _Notebook(entries)

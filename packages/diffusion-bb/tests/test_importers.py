@@ -31,7 +31,6 @@ from nc_diffusion_bb.importers import (
     described_by_recipe,
     fitting_recipe,
 )
-from nc_diffusion_bb.networks import model_config_of
 from nc_diffusion_bb.original_settings import described_by_file, image_size_of
 from nc_diffusion_bb.recognition import recognised
 from nc_diffusion_bb.release import float_model
@@ -165,7 +164,10 @@ def test_weights_of_any_type_become_float32(
     else:
         save_file(weights, path)
     read = read_state_dict(path)
-    network = build_network(read, Description(model_config_of(SMALL), DiffusionConfig()), "x")
+    model = ModelConfig(
+        image_size=8, width=32, blocks=1, multipliers=(1, 2), attention=(4,), heads=2
+    )
+    network = build_network(read, Description(model, DiffusionConfig()), "x")
     assert all(value.dtype == torch.float32 for value in network.state_dict().values())
     torch.testing.assert_close(network.out[2].weight.data, weights["out.2.weight"].float())
 

@@ -197,11 +197,20 @@ def test_class_conditional_models_are_files_of_real_weights(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="class-conditional"):
         lower_unet(network, DIFFUSION, images(8))
     file = written(tmp_path, network)
+    assert not file.extras()
     again, _ = release.float_model(file)
     x, t, y = inputs(2), torch.tensor([5.0]), torch.tensor([0, 2])
     assert torch.equal(again(x, t, y), network(x, t, y))
     with pytest.raises(DataError, match="model 'model': class-conditional"):
         release.load(file)
+
+
+def test_class_conditional_models_of_other_weights_have_other_ids(tmp_path: Path) -> None:
+    network = small(classes=3)
+    ids = [written(tmp_path, network).id]
+    network.label_emb.weight[2, 0] += 1
+    ids += [written(tmp_path, network).id, written(tmp_path, network).id]
+    assert ids[0] != ids[1] == ids[2]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +226,8 @@ def test_class_conditional_models_are_files_of_real_weights(tmp_path: Path) -> N
         {"attention_factors": None},
         {"scale_shift": False},
         {"in_channels": 4, "out_channels": 4},
+        {"image_size": 1024},
+        {"image_size": 1024, "attention_factors": []},
         {"unknown": 1},
     ],
 )

@@ -17,10 +17,11 @@ from nc_core.runs import RunDirectory
 from nc_diffusion_bb.original.codec import OriginalCodec
 from nc_diffusion_bb.original.numerics import numerics, refuse_other_numerics
 from nc_diffusion_bb.original.rates import Growth, Tally
-from nc_diffusion_bb.original.results import draw_levels, keep_measurements
+from nc_diffusion_bb.original.results import keep_measurements
 from nc_diffusion_bb.original.run import Plan, decode_images, encode_images
 from nc_diffusion_bb.original.settings import CodecSettings
 from nc_diffusion_bb.original.state import Encoded
+from nc_diffusion_bb.run_figures import draw_run
 from toy_chain import Toy, ToyChain, golden_toy
 
 
@@ -103,12 +104,12 @@ def test_rates_and_levels_are_written_as_the_original_does(toy: Toy, tmp_path: P
         assert (arrays["min"] <= arrays["mean"]).all()
         assert (arrays["mean"] <= arrays["max"]).all()
     with RunDirectory.open(tmp_path / "run") as run:
-        assert draw_levels(run, tally)
         names = [record["name"] for record in run.results()["original"]]
     assert names == [
         "rate_total", "rate_used", "rate_effective", "initial_bits", "encode_cpu_seconds",
         "decode_cpu_seconds",
     ]  # fmt: skip
+    assert [path.name for path in draw_run(tmp_path / "run")] == ["rates.svg"]
     assert (tmp_path / "run" / "results" / "rates.svg").stat().st_size > 1000
 
 
@@ -183,8 +184,7 @@ def test_too_few_words_for_the_lanes_are_a_usage_error(toy: Toy, tmp_path: Path)
 def test_without_tracking_there_are_rates_and_no_levels(toy: Toy, tmp_path: Path) -> None:
     _, tally = complete(plan_of(toy, track=False, save_every=None), tmp_path / "run")
     assert tally.level_bits() is None
-    with RunDirectory.open(tmp_path / "run") as run:
-        assert not draw_levels(run, tally)
+    assert not draw_run(tmp_path / "run")
     assert not (tmp_path / "run" / "results" / "rates-push.npz").exists()
     with RunDirectory.open(tmp_path / "run") as run:
         state = Encoded.load(run)

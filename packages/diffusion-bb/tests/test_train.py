@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -212,6 +213,32 @@ def test_records_have_the_original_names(tmp_path: Path) -> None:
     assert [record["samples"] for record in records] == [48, 96]
     assert evaluation["phase"] == "evaluate"
     assert 0 < evaluation["vlb"] < 1000
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_the_table_of_progress_has_the_original_columns(tmp_path: Path) -> None:
+    settings = ("training.duration=8", "training.evaluate_every=4", "diffusion.use_kl=false",
+                "training.checkpoint_every=4")  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_training(whole, small(*settings))
+    with pytest.raises(InterruptedWorkError):
+        run_training(killed, small(*settings), stop=5)
+    assert [row["step"] for row in table(killed)] == ["2", "4", "6"]
+    run_training(killed, small(*settings), resume=True)
+    assert (killed / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
+    rows = table(whole)
+    assert [(row["step"], row["samples"]) for row in rows] == [
+        ("2", "16.0"), ("4", "32.0"), ("6", "48.0"), ("8", "64.0")
+    ]  # fmt: skip
+    quartiles = [[n, *(f"{n}_q{i}" for i in range(4))] for n in ("loss", "mse", "vb")]
+    assert list(rows[0]) == ["step", "samples", *sum(quartiles, []), "grad_norm"]
+    records = [one for one in RunDirectory.open(whole).metrics() if one["phase"] == "train"]
+    assert [row["loss_q3"] for row in rows] == [str(one.get("loss_q3", "")) for one in records]
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "progress.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.mark.usefixtures("without_lowering")

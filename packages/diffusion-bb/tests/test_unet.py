@@ -165,6 +165,8 @@ def test_classes_are_given_exactly_to_networks_that_have_some() -> None:
         ({"image_size": 0}, "image_size is 0"),
         ({"out_channels": 3}, "out_channels is 3, not 1 or, with learned variances, 2"),
         ({"attention_factors": (4,)}, "attention at factor 4"),
+        ({"image_size": 256}, "attention at factor 2 is over 16,384 positions, more than 4,096"),
+        ({"image_size": 256, "attention_factors": ()}, "attention at factor 2 is over 16,384"),
         ({"heads": 3}, "heads is 3, no divisor"),
         ({"heads_upsample": 0}, "heads_upsample is 0, no divisor"),
         ({"multipliers": ()}, "0 multipliers"),

@@ -37,6 +37,8 @@ _CHUNK_PIXELS = 1 << 18
 _BORROWED_BITS = 24
 _MOST_WORDS = 1 << 26
 _DRAWN_BITS = 28
+# That go through the network side by side: bounds the memory that a file can ask for.
+_MOST_PIXELS = 1 << 19
 
 
 class DiffusionCodec:
@@ -74,12 +76,16 @@ class DiffusionCodec:
         self._tell(Coding.of({}, len(alphas_cumprod)) if coding is None else coding)
 
     def _tell(self, coding: Coding) -> None:
+        channels, height, width = self._network.architecture.image_shape
+        if coding.batch_size * height * width > _MOST_PIXELS:
+            most = max(_MOST_PIXELS // (height * width), 1)
+            raise ValueError(f"batch-size is at most {most} for images of {height}x{width}")
         self._coding = coding
         self._process = ReverseProcess(
             self._network, self._diffusion, self._schedule, coding.respacing, clip=coding.clip
         )
         self._levels = NoisedLevels(self._process.tables, coding.bins_per_deviation)
-        dims = int(np.prod(self._network.architecture.image_shape))
+        dims = channels * height * width
         bits = _BORROWED_BITS
         if coding.order == "bb-ans":
             bits += (BITS + 2) * self._process.steps
@@ -113,6 +119,7 @@ class DiffusionCodec:
             ValueError: an unknown key, or a value that it cannot have.
         """
         other = copy.copy(self)
+        other.__dict__.pop("_probe", None)
         other._tell(Coding.of(options, len(self._schedule)))
         return other
 
@@ -140,12 +147,14 @@ class DiffusionCodec:
         """
         frame = self._frame(blocks.shape, blocks.dtype)
         saved = SavedSteps(journal, message)
-        if track is not None:
-            track.dims += blocks.size
 
         def push(group: Group) -> float:
             data = blocks[group.start : group.stop].reshape(-1, 1).astype(np.int64)
-            return self._push(coder, message, frame, data, group, saved, track)
+            own = Track(self.steps, data.size)
+            bits = self._push(coder, message, frame, data, group, saved, own)
+            if track is not None:
+                track.take(own)
+            return bits
 
         size = self._coding.batch_size
         return push_groups(coder, message, len(blocks), size, push, powers=True, first=saved.group)
@@ -212,17 +221,15 @@ class DiffusionCodec:
         data: NDArray[np.int64],
         group: Group,
         saved: SavedSteps,
-        track: Track | None,
+        track: Track,
     ) -> float:
         count = group.stop - group.start
         if self._coding.order == "bit-swap":
 
             def watch(step: Step) -> None:
-                if track is not None:
-                    track.add(step.level - 1, pushed=step.pushed)
-                    if step.level <= self.steps:
-                        track.add(step.level, popped=step.popped)
+                track.add(step.level - 1, pushed=step.pushed)
                 if step.level <= self.steps:
+                    track.add(step.level, popped=step.popped)
                     saved.keep_step(group, step)
 
             return push_bit_swap(
@@ -231,18 +238,16 @@ class DiffusionCodec:
             )  # fmt: skip
 
         def watch_down(step: DownStep) -> None:
-            if track is not None:
-                track.add(self.steps + 1 - len(step.symbols), popped=step.popped)
+            track.add(self.steps + 1 - len(step.symbols), popped=step.popped)
             saved.keep_descent(group, step)
 
         chain = TopDownChain(self._process, frame, count)
         bits, pixels = push_top_down(
             coder, message, chain, data, start=saved.taken_descent(), watch=watch_down
         )
-        if track is not None:
-            track.add(0, pushed=pixels)
-            for level in range(1, self.steps + 1):
-                track.add(level, pushed=float(BITS * count * frame.image_dims))
+        track.add(0, pushed=pixels)
+        for level in range(1, self.steps + 1):
+            track.add(level, pushed=float(BITS * count * frame.image_dims))
         return bits
 
     def _pop(
@@ -261,7 +266,11 @@ class DiffusionCodec:
                 start=saved.taken_step(),
                 watch=lambda step: saved.keep_step(group, step, blocks),
             )  # fmt: skip
-        return pop_top_down(coder, message, TopDownChain(self._process, frame, count))
+        before = message.copy()
+        return pop_top_down(
+            coder, message, TopDownChain(self._process, frame, count),
+            watch=lambda: saved.keep_group(group, before, blocks),
+        )  # fmt: skip
 
     def _interleaved(self, frame: Frame, count: int) -> InterleavedChain:
         return InterleavedChain(self._process, self._levels, frame, count)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nc_core.errors import UsageError
-from nc_diffusion_bb.respacing import chosen_steps
 
 __all__ = ["ORDERS", "Coding", "Order", "default_spacing"]
 
@@ -49,6 +48,8 @@ class Coding:
         Raises:
             ValueError: an unknown key, or a value that it cannot have.
         """
+        from nc_diffusion_bb.respacing import chosen_steps
+
         unknown = sorted(set(options) - set(_DEFAULTS))
         if unknown:
             raise ValueError(f"unknown '{unknown[0]}'; it is told {', '.join(_DEFAULTS)}")
@@ -75,7 +76,7 @@ class Coding:
         """Texts by key; usual values are left out, but for steps and order."""
         told = {
             "batch-size": str(self.batch_size),
-            "bins-per-deviation": f"{self.bins_per_deviation:g}",
+            "bins-per-deviation": _spelt(self.bins_per_deviation),
             "clip": "on" if self.clip else "off",
             "order": self.order,
             "respacing": self.respacing or _ALL,
@@ -94,8 +95,15 @@ _DEFAULTS = {
 
 
 def default_spacing(steps: int) -> str:
-    """``vlb100`` where the chain has it, and otherwise all steps."""
-    return f"vlb{_USUAL_STEPS}" if _USUAL_STEPS < steps < _USUAL_STEPS * _USUAL_STEPS else ""
+    """``vlb100`` where the chain has it; 100 even steps of longer ones, all of shorter ones."""
+    if steps <= _USUAL_STEPS:
+        return ""
+    return f"vlb{_USUAL_STEPS}" if steps < _USUAL_STEPS * _USUAL_STEPS else str(_USUAL_STEPS)
+
+
+def _spelt(number: float) -> str:
+    """The shortest text that means exactly this number."""
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def _number(key: str, text: str, least: int, most: int, *, whole: bool = False) -> float:

@@ -209,9 +209,7 @@ class _Watched:
         """As the codec's; a push that fails, as after a lead-in that is too short, is forgotten."""
         track = Track(self._track.steps)
         bits = self._codec.push(coder, message, blocks, track=track, **options)
-        self._track.push += track.push
-        self._track.pop += track.pop
-        self._track.dims += track.dims
+        self._track.take(track)
         return bits
 
 

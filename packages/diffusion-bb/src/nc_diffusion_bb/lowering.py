@@ -67,7 +67,6 @@ def lower_unet(unet: UNet, diffusion: DiffusionConfig, images: NDArray[np.uint8]
 
     lowered = lower(unet, calibrate, precision=_PRECISION, layers=_LAYERS)
     assert isinstance(lowered, UNet)
-    fuse(lowered)
     return lowered
 
 

@@ -1,4 +1,4 @@
-"""From the settings of a network to its shape, and back."""
+"""From the settings of a network to its shape."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nc_core.errors import UsageError
 from nc_diffusion_bb.config import ModelConfig
 from nc_diffusion_bb.unet import Architecture
 
-__all__ = ["USUAL_MULTIPLIERS", "architecture_of", "model_config_of"]
+__all__ = ["USUAL_MULTIPLIERS", "architecture_of"]
 
 USUAL_MULTIPLIERS = {32: (1, 2, 2, 2), 64: (1, 2, 3, 4), 256: (1, 1, 2, 2, 4, 4)}
 """Of each level's channels, by image size, in the original."""
@@ -52,23 +52,3 @@ def architecture_of(model: ModelConfig, *, learn_sigma: bool) -> Architecture:
         )
     except ValueError as error:
         raise UsageError(f"no such network: {error}") from error
-
-
-def model_config_of(architecture: Architecture) -> ModelConfig:
-    """The settings of a network; the inverse of :func:`architecture_of`."""
-    return ModelConfig(
-        channels=architecture.in_channels,
-        image_size=architecture.image_size,
-        width=architecture.width,
-        multipliers=architecture.multipliers,
-        blocks=architecture.blocks,
-        attention=tuple(
-            architecture.image_size // factor for factor in architecture.attention_factors
-        ),
-        heads=architecture.heads,
-        heads_upsample=architecture.heads_upsample,
-        scale_shift=architecture.scale_shift,
-        dropout=architecture.dropout,
-        classes=architecture.classes,
-        resample_convolution=architecture.resample_convolution,
-    )

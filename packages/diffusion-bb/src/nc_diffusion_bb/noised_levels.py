@@ -37,6 +37,9 @@ _SCALE_BITS = 10
 _FRACTION_BITS = 8
 _SCALES = 16 << _SCALE_BITS
 _GREY_LEVEL = 2 / 255
+_MOST_BINS = 1 << 16
+# The grid of scales ends at 2 ** 10 bins.
+_WIDEST = 1000.0
 
 
 class NoisedLevels:
@@ -45,6 +48,9 @@ class NoisedLevels:
     Args:
         tables: of the chain.
         bins_per_deviation: how many bins the smaller of a level's two deviations spans.
+
+    Raises:
+        ValueError: more bins than a distribution can have.
     """
 
     def __init__(self, tables: DiffusionTables, bins_per_deviation: float) -> None:
@@ -55,6 +61,9 @@ class NoisedLevels:
         marginal = tables.sqrt_alphas_cumprod + _REACH * tables.sqrt_one_minus_alphas_cumprod
         self._halves = np.ceil(marginal / self._widths).astype(np.int64)
         self._shares = np.sqrt(1 - tables.betas)
+        widest = np.maximum(np.append(drawn[1:], 1.0), drawn) / self._widths
+        if 2 * self._halves.max() > _MOST_BINS or widest.max() > _WIDEST:
+            raise ValueError("a chain of so many steps takes fewer bins-per-deviation")
 
     def values(self, level: int, symbols: NDArray[Any]) -> NDArray[np.float64]:
         """Centres of bins."""

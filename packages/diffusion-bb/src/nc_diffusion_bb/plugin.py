@@ -47,7 +47,7 @@ _CODING = (
         key="respacing",
         kind="int",
         metavar="K",
-        summary="K evenly spaced steps of the chain, instead of --respacing.",
+        summary="K evenly spaced steps of the chain; not together with --respacing.",
     ),
     CodingOption(
         name="batch-size",
@@ -65,7 +65,8 @@ _CODING = (
     CodingOption(
         name="bins-per-deviation",
         metavar="X",
-        summary="Bins of a latent in the order bit-swap; more borrow more bits.  [default: 2]",
+        summary="Bins in the smaller of a latent's two standard deviations, 1 to 64; more borrow "
+        "more bits. For the order bit-swap.  [default: 2]",
     ),
     CodingOption(
         name="clip",

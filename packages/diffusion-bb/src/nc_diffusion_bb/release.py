@@ -2,7 +2,7 @@
 
 A file holds the integer network and the full chain's noise levels, and below ``float/`` the weights
 that it was made from, for evaluation, sampling and training on. A class-conditional network codes
-nothing, and its file holds those alone.
+nothing: its file holds weights alone, below ``weights/``, which are part of the model's id.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.errors import DataError
-from nc_core.model_file import EXTRAS, ModelFile, write_model_file
-from nc_core.network_files import load_networks, load_weights, network_tensors, refusing
+from nc_core.model_file import ModelFile, write_model_file
+from nc_core.network_files import (
+    load_networks,
+    load_weights,
+    network_tensors,
+    refusing,
+    tensors_of,
+)
 from nc_diffusion_bb.codec import DiffusionCodec
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.diffusion_tables import DiffusionTables
@@ -29,6 +35,7 @@ __all__ = ["FAMILY", "float_model", "load", "write_model"]
 
 FAMILY = "diffusion-bb"
 _SCHEDULE = "alphas_cumprod"
+_WEIGHTS = "weights/"
 _TUPLES = ("attention_factors", "multipliers")
 
 
@@ -46,7 +53,7 @@ def write_model(
 
     Args:
         path: ends in ``.safetensors``.
-        unet: trained. One that is told classes goes into the file as it is.
+        unet: trained. One that is told classes goes into the file as it is, always.
         diffusion: what its outputs mean.
         images: for calibration, uint8, (n, C, H, W).
         name: what to call it; by default the file's name.
@@ -62,7 +69,7 @@ def write_model(
         tensors, config["networks"] = network_tensors(lower_unet(unet, diffusion, images), real)
     else:
         weights = unet.state_dict().items()
-        tensors = {f"{EXTRAS}{key}": value.cpu().numpy() for key, value in weights}
+        tensors = {f"{_WEIGHTS}{key}": value.cpu().numpy() for key, value in weights}
     chain = DiffusionTables.of(betas(diffusion.noise_schedule, diffusion.steps))
     tensors[_SCHEDULE] = np.asarray(chain.alphas_cumprod, np.float64)
     return write_model_file(path, FAMILY, config, tensors, name=name, info=info)
@@ -96,7 +103,8 @@ def float_model(file: ModelFile) -> tuple[UNet, DiffusionConfig]:
     """
     with refusing(file, FAMILY):
         diffusion = _diffusion(file)
-    return load_weights(file, FAMILY, UNet, _build), diffusion
+    alone = None if "networks" in file.config else tensors_of(file, _WEIGHTS)
+    return load_weights(file, FAMILY, UNet, _build, alone), diffusion
 
 
 def _diffusion(file: ModelFile) -> DiffusionConfig:

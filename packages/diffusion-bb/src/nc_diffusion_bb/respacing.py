@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nc_core.errors import UsageError
 
-__all__ = ["chosen_steps", "respaced_betas"]
+__all__ = ["chosen_steps", "kept_betas", "respaced_betas"]
 
 _FORMS = "a spacing is vlbK, ddimK or whole numbers joined by commas, such as vlb100 or 10,15,20"
 
@@ -56,7 +56,13 @@ def respaced_betas(betas: NDArray[np.float64], chosen: Sequence[int]) -> NDArray
         betas: of the full chain.
         chosen: indices of its steps, ascending.
     """
-    kept = np.cumprod(1 - betas)[list(chosen)]
+    products = np.asarray(np.cumprod(1 - betas), np.float64)
+    return kept_betas(products, chosen)
+
+
+def kept_betas(alphas_cumprod: NDArray[np.float64], chosen: Sequence[int]) -> NDArray[np.float64]:
+    """As :func:`respaced_betas`, from the products of 1 - beta of the full chain."""
+    kept = alphas_cumprod[list(chosen)]
     before = np.concatenate([[1.0], kept[:-1]])
     result: NDArray[np.float64] = 1 - kept / before
     return result

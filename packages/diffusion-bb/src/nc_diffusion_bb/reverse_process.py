@@ -21,7 +21,7 @@ from nc_core.exact import GridTensor, exact_float32
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.diffusion_tables import DiffusionTables
 from nc_diffusion_bb.exact_log2 import log2
-from nc_diffusion_bb.respacing import chosen_steps
+from nc_diffusion_bb.respacing import chosen_steps, kept_betas
 
 __all__ = ["ReverseProcess"]
 
@@ -57,8 +57,7 @@ class ReverseProcess:
         clip: bool = True,
     ) -> None:
         chosen = chosen_steps(len(alphas_cumprod), spacing)
-        kept = alphas_cumprod[list(chosen)]
-        self.tables = DiffusionTables.of(1 - kept / np.concatenate([[1.0], kept[:-1]]))
+        self.tables = DiffusionTables.of(kept_betas(alphas_cumprod, chosen))
         self.steps = len(chosen)
         self._network, self._diffusion, self._clip = network, diffusion, clip
         self._times = _network_times(chosen, len(alphas_cumprod), diffusion.rescale_timesteps)

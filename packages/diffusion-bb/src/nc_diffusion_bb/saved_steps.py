@@ -42,14 +42,14 @@ class SavedSteps:
     def taken_step(self) -> Step | None:
         """The last step of Bit-Swap's order; the first time that it is asked for."""
         state, self._state = self._state, None
-        if state is None:
+        if state is None or "level" not in state:
             return None
         return Step(int(state["level"]), state["variable"].astype(np.int64), float(state["net"]))
 
     def taken_descent(self) -> DownStep | None:
         """The last step from the top down; the first time that it is asked for."""
         state, self._state = self._state, None
-        if state is None:
+        if state is None or "symbols" not in state:
             return None
         symbols = tuple(row[:, None].astype(np.int64) for row in state["symbols"])
         return DownStep(symbols, state["value"], float(state["net"]))
@@ -72,6 +72,18 @@ class SavedSteps:
         if blocks is not None:
             arrays["blocks"] = blocks[group.stop :]
         self._journal.save(self._message, arrays | _arrays_of(group))
+
+    def keep_group(self, group: Group, message: Message, blocks: NDArray[np.uint8]) -> None:
+        """Save where a group begins, if it is time.
+
+        Args:
+            group: that is to be popped.
+            message: as it was then.
+            blocks: where those that were popped before are.
+        """
+        if self._journal is not None and self._journal.due():
+            arrays = {"blocks": blocks[group.stop :]}
+            self._journal.save(message, arrays | _arrays_of(group))
 
     def keep_descent(self, group: Group, step: DownStep) -> None:
         """Save a step from the top down, if it is time."""

@@ -180,8 +180,20 @@ def push_top_down(
     return bits, pixels
 
 
-def pop_top_down(coder: Coder, message: Message, chain: TopDownChain) -> NDArray[np.int64]:
+def pop_top_down(
+    coder: Coder,
+    message: Message,
+    chain: TopDownChain,
+    *,
+    watch: Callable[[], object] | None = None,
+) -> NDArray[np.int64]:
     """Pop what :func:`push_top_down` pushed; it keeps the priors of all levels in memory.
+
+    Args:
+        coder: of any kind.
+        message: changes in place; undefined after an error.
+        chain: of the blocks.
+        watch: called after every level.
 
     Returns:
         Pixels, a column.
@@ -196,6 +208,8 @@ def pop_top_down(coder: Coder, message: Message, chain: TopDownChain) -> NDArray
         symbols = coder.pop(message, chain.uniform())
         drawn.append((level, prior, symbols))
         values.append(prior.values(symbols))
+        if watch is not None:
+            watch()
     lowest = values.pop()
     assert lowest is not None
     data = coder.pop(message, chain.pixels(lowest))

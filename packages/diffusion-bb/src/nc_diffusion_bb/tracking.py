@@ -16,17 +16,17 @@ class Track:
 
     Args:
         steps: of the chain, T.
+        dims: samples that are pushed.
 
     Attributes:
         push: information pushed of each level, float64, (T + 1,); index 0 is the pixels.
         pop: information popped of each level; that of the pixels is 0.
-        dims: samples that were pushed.
     """
 
     steps: int
+    dims: int = 0
     push: NDArray[np.float64] = field(init=False)
     pop: NDArray[np.float64] = field(init=False)
-    dims: int = 0
 
     def __post_init__(self) -> None:
         self.push, self.pop = np.zeros(self.steps + 1), np.zeros(self.steps + 1)
@@ -35,6 +35,12 @@ class Track:
         """Take note of bits of one level."""
         self.push[level] += pushed
         self.pop[level] += popped
+
+    def take(self, other: Track) -> None:
+        """Take note of all that another one did."""
+        self.push += other.push
+        self.pop += other.pop
+        self.dims += other.dims
 
     @property
     def push_bits_per_dim(self) -> NDArray[np.float64]:

@@ -3,7 +3,8 @@
 Metrics of the phase ``train`` have the original's names, losses being multiplied by the weights of
 the drawn steps: ``loss``; with squared errors ``mse`` and ``vb``; each of them for the quartiles
 of the chain, ``loss_q0`` ... ``loss_q3``; ``grad_norm``; ``lg_loss_scale`` in float16; ``samples``.
-An evaluation has ``vlb``, the bound in bits per dimension.
+An evaluation has ``vlb``, the bound in bits per dimension. ``progress.csv`` has the former as a
+table, when a run ends or is interrupted.
 
 Draws of a step are those of the batch of all processes, of which each takes the rows of its own
 images: so they do not depend on how many processes there are.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +52,7 @@ from nc_diffusion_bb.diffusion import GaussianDiffusion
 from nc_diffusion_bb.half_precision import DTYPES, LossScale, MasterWeights
 from nc_diffusion_bb.losses import training_losses
 from nc_diffusion_bb.networks import architecture_of
+from nc_diffusion_bb.progress_table import kept_progress
 from nc_diffusion_bb.release import write_model
 from nc_diffusion_bb.timestep_samplers import DrawnSteps, timestep_sampler
 from nc_diffusion_bb.unet import UNet
@@ -61,6 +64,8 @@ MONITOR = "vlb"
 _CALIBRATED = 512
 _QUARTILES = 4
 _MOST_AT_ONCE = 64
+_LOSSES = [[loss, *(f"{loss}_q{i}" for i in range(_QUARTILES))] for loss in ("loss", "mse", "vb")]
+_KEYS = ("step", "samples", *chain(*_LOSSES), "grad_norm", "lg_loss_scale")
 
 Batch = tuple[Tensor, Tensor | None]
 """Images, uint8, (B, C, H, W), and their classes, int64, (B,)."""
@@ -362,14 +367,15 @@ def train(
         with task.averaged():
             write_model(path, network, config.diffusion, calibration, name=run.path.name, info=info)
 
-    return fit(
-        task,
-        data,
-        settings,
-        run,
-        hardware=hardware,
-        monitor=MONITOR,
-        export=export,
-        loggers=loggers,
-        progress=progress,
-    )
+    with kept_progress(run, _KEYS, "train"):
+        return fit(
+            task,
+            data,
+            settings,
+            run,
+            hardware=hardware,
+            monitor=MONITOR,
+            export=export,
+            loggers=loggers,
+            progress=progress,
+        )

@@ -34,6 +34,7 @@ __all__ = ["Architecture", "UNet"]
 
 _EMBEDDING_FACTOR = 4
 _MOST_LEVELS = 8
+_MOST_POSITIONS = 64 * 64
 _LIMITS = {
     "image_size": (1, 1024),
     "in_channels": (1, 4),
@@ -57,7 +58,8 @@ class Architecture:
         width: channels of the first level before multiplication, a multiple of 32.
         out_channels: as many as ``in_channels``, or twice as many with learned variances.
         blocks: residual blocks of each level on the way down; one more on the way up.
-        attention_factors: downsampling factors 1, 2, 4 ... of the levels that have attention.
+        attention_factors: downsampling factors 1, 2, 4 ... of the levels that have attention, as
+            the middle always has it, at the last level; over at most 4,096 positions.
         multipliers: of ``width``, one for each level.
         heads: of the attention.
         heads_upsample: of the attention on the way up; -1 as ``heads``.
@@ -114,6 +116,13 @@ class Architecture:
                 raise ValueError(
                     f"attention at factor {factor}, but the levels have the factors "
                     f"{', '.join(map(str, self.factors))}"
+                )
+        for factor in (*self.attention_factors, self.factors[-1]):
+            positions = (self.image_size // factor) ** 2
+            if positions > _MOST_POSITIONS:
+                raise ValueError(
+                    f"attention at factor {factor} is over {positions:,} positions, more than "
+                    f"{_MOST_POSITIONS:,}"
                 )
         attended = {self.channels[self.factors.index(factor)] for factor in self.attention_factors}
         for name, heads, channels in [

@@ -4,6 +4,7 @@
     results/{vb,mse,xstart_mse}-terms.npz   per step: mean, stdd, min, max over images and draws
     results/vlb-images.npz               bits per dimension of every image: total_bpd (draws, n)
     results/vlb.json                     the numbers that the command prints
+    progress.csv                         samples and running mean total_bpd, at the end of the run
 
 Parts are dealt out to the processes, which have the folder in common. What is unfinished is kept
 at most half a minute back, but for a step of a batch that takes longer; results do not depend on
@@ -36,6 +37,7 @@ from nc_core.training.devices import launched
 from nc_core.training.loggers import Logger, open_logger
 from nc_diffusion_bb.data import Images
 from nc_diffusion_bb.diffusion import GaussianDiffusion
+from nc_diffusion_bb.progress_table import kept_progress
 from nc_diffusion_bb.unet import UNet
 from nc_diffusion_bb.vlb import (
     TERMS,
@@ -54,6 +56,7 @@ Progress = Callable[[float, float], None]
 
 _SAVE_SECONDS = 30.0
 _RESULT = "vlb"
+_KEYS = ("samples", "total_bpd")
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def evaluate_bound(
         stack.callback(give_back, before)
         opened: list[Logger] = []
         run.rewind({})
+        stack.enter_context(kept_progress(run, _KEYS, "evaluate"))
         for name in loggers if shard.rank == 0 else ():
             opened.append(open_logger(name, run, 0))
             stack.callback(opened[-1].close)

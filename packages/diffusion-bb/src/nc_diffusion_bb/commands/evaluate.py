@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nc_core.command_line import options
+from nc_diffusion_bb.coding import ORDERS
 from nc_diffusion_bb.commands.options import (
     chain_options,
     dataset_option,
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "measure", "show"]
 
-_ORDERS = ("bit-swap", "bb-ans")
+# Options of coding that this command has itself.
+_OWN = ("respacing", "order", "batch-size", "lead-in")
 _USUAL_BATCH = 16
 _COLUMNS = {
     "respacing": "steps", "order": "order", "batch_size": "batch",
@@ -47,7 +49,7 @@ _COLUMNS = {
 @click.option("--limit", type=click.IntRange(min=1), default=64, show_default=True, metavar="N",
               help="Use only the first N items of the dataset.")  # fmt: skip
 @chain_options(several=True)
-@click.option("--order", type=click.Choice(["both", *_ORDERS]), default="both", show_default=True,
+@click.option("--order", type=click.Choice(["both", *ORDERS]), default="both", show_default=True,
               help="Order of coding: bit-swap interleaves pops and pushes of latents, bb-ans pops "
                    "all of them first.")  # fmt: skip
 @click.option("--batch-size", "batch_sizes", type=click.IntRange(min=1), multiple=True,
@@ -89,14 +91,18 @@ def evaluate(
     """
     from contextlib import ExitStack
 
+    from nc_core.errors import UsageError
     from nc_core.runs import RunDirectory
     from nc_diffusion_bb.commands.options import chosen_spacing
     from nc_diffusion_bb.evaluation import Case
 
+    for key in _OWN:
+        if key in coding:
+            raise UsageError(f"--coding {key}= is an option of this command", f"--{key} VALUE")
     evaluation, config = _evaluation(model, dataset, limit, coding, seed, context)
     asked: list[str | None] = [*respacing, *map(str, steps)]
     spacings = [chosen_spacing(one, None, evaluation.chain.steps) for one in asked or [None]]
-    orders = _ORDERS if order == "both" else (order,)
+    orders = ORDERS if order == "both" else (order,)
     cases = [Case(*one) for one in product(orders, batch_sizes or (_USUAL_BATCH,), lead_ins)]
     for spacing, case in product(spacings, cases):
         evaluation.told(spacing, case)

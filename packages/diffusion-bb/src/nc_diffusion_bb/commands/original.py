@@ -14,6 +14,7 @@ from nc_diffusion_bb.commands.options import (
     chain_options,
     clip_option,
     dataset_option,
+    draw_figures,
     model_option,
 )
 
@@ -28,6 +29,7 @@ __all__ = ["original"]
 
 # What may be another in a run that goes on.
 _FREE = ("model", "limit", "check", "save_every", "loggers")
+_LARGEST_SEED = 2**32 - 1  # initial words come from NumPy's oldest generator
 _NOT_KEPT = frozenset({"force", "resume", "respacing", "steps", "threads"})
 
 
@@ -99,6 +101,8 @@ def original(context: click.Context, /, out: Path, as_json: bool, **given: Any) 
     from nc_core.training import Hardware
     from nc_core.training.devices import launched
 
+    if given["seed"] > _LARGEST_SEED:
+        raise click.BadParameter(f"at most {_LARGEST_SEED} here", param_hint="--seed")
     hardware = Hardware(device="cpu", devices=1, threads=given["threads"])
     with launched(hardware, "32-true"):
         measured = _code(out, given, options.plugins_of(context))
@@ -207,7 +211,7 @@ def _run(
             tell = stack.enter_context(reported_progress("encoding", "images"))
             encoded = encode_images(plan, run, tell, opened)
         rates = encoded.tally.rates(flat_bytes(encoded.message))
-        _draw(run, encoded.tally)
+        draw_figures(run.path)
         if check:
             with reported_progress("decoding", "images") as tell:
                 decode_images(plan, run, encoded, tell)
@@ -217,18 +221,6 @@ def _run(
             "run the same command with --resume to go on",
         ) from error
     return keep_measurements(run, encoded.tally, rates)
-
-
-def _draw(run: RunDirectory, tally: Tally) -> None:
-    """Draw what every level pushed and popped, where matplotlib is installed."""
-    from nc_core.command_line.console import note
-    from nc_core.errors import MissingDependencyError
-    from nc_diffusion_bb.original.results import draw_levels
-
-    try:
-        draw_levels(run, tally)
-    except MissingDependencyError as error:
-        note(f"no figure: {error.message}")
 
 
 def _shard(text: str) -> tuple[int, int]:

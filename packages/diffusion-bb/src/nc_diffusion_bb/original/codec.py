@@ -114,7 +114,7 @@ class OriginalCodec:
     def pop(self, message: Message, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Pop the batch that was pushed last.
 
-        Keeps 10 bytes per level and dimension, for what is pushed after the pixels.
+        Keeps 12 bytes per level and dimension, for what is pushed after the pixels.
 
         Args:
             message: as ``push`` left it; undefined after an error.

@@ -14,7 +14,7 @@ from nc_core.run_logs import read_records
 from nc_core.runs import RunDirectory
 from nc_diffusion_bb.original.rates import Rates, Tally
 
-__all__ = ["draw_levels", "keep_measurements"]
+__all__ = ["keep_measurements"]
 
 _RESULT = "original"
 
@@ -44,25 +44,6 @@ def keep_measurements(run: RunDirectory, tally: Tally, rates: Rates) -> list[Mea
     found.extend(_seconds(run))
     run.save_result(_RESULT, [one.to_json() for one in found])
     return found
-
-
-def draw_levels(run: RunDirectory, tally: Tally) -> bool:
-    """Draw what was pushed and popped at every level, where it was tracked.
-
-    Returns:
-        whether there is a figure.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    from nc_diffusion_bb.figures import LevelRates, plot_levels
-
-    levels = tally.level_bits()
-    if levels is None:
-        return False
-    push, pop = (bits.mean for bits in levels)
-    plot_levels({"bb-ans": LevelRates(push, pop)}, None, run.path / "results" / "rates.svg")
-    return True
 
 
 def _seconds(run: RunDirectory) -> Iterator[Measurement]:

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from nc_core.ans.message import Message
 from nc_core.errors import CorruptFileError, UsageError, WorkError
-from nc_core.plots import write_csv
 from nc_core.runs import RunDirectory
 from nc_core.training.loggers import Logger
 from nc_diffusion_bb.original.codec import OriginalCodec
 from nc_diffusion_bb.original.rates import Tally
 from nc_diffusion_bb.original.state import Decoded, Encoded
 from nc_diffusion_bb.original.words import flat_bytes, initial_message
+from nc_diffusion_bb.progress_table import write_progress
 from nc_diffusion_bb.vlb_files import save_arrays
 
 __all__ = ["Plan", "decode_images", "encode_images"]
@@ -151,7 +151,7 @@ def encode_images(
         _log_seconds(run, "encode", tally.images, len(chosen), time.process_time() - began)
         if tally.images == total or saver.is_due(len(chosen)):
             state.save(run)
-            _write_progress(run)
+            write_progress(run, _COLUMNS)
         if progress is not None:
             progress(tally.images, total)
     _write_levels(run, tally)
@@ -232,11 +232,6 @@ def _log_seconds(run: RunDirectory, phase: str, step: int, images: int, seconds:
         "cpu_seconds": seconds,
     }
     run.log(record, name="timing")
-
-
-def _write_progress(run: RunDirectory) -> None:
-    rows = ([record[column] for column in _COLUMNS] for record in run.metrics())
-    write_csv(run.path / "progress.csv", _COLUMNS, rows)
 
 
 def _write_levels(run: RunDirectory, tally: Tally) -> None:
