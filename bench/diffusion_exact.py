@@ -26,7 +26,7 @@ from torch import nn
 
 from nc_core.exact import exact_float32, summary
 from nc_diffusion_bb.config import DiffusionConfig
-from nc_diffusion_bb.lowering import lower_unet
+from nc_diffusion_bb.lowering import fuse, lower_unet
 from nc_diffusion_bb.unet import Architecture, UNet
 
 SCHEMA = "nc.bench.diffusion-exact/1"
@@ -79,7 +79,9 @@ def network_of(architecture: Architecture) -> tuple[UNet, UNet]:
             module.reset_parameters()
     shape = (4, *architecture.image_shape)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return network, lower_unet(network, DiffusionConfig(), images)
+    exact = lower_unet(network, DiffusionConfig(), images)
+    fuse(exact)
+    return network, exact
 
 
 def measure(name: str, runs: int) -> list[Timing]:

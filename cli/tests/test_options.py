@@ -70,7 +70,11 @@ def test_values() -> None:
     }
 
 
-@pytest.mark.parametrize("arguments", ["--threads 0", "--limit 0", "--seed -1"])
+def test_the_largest_seed() -> None:
+    assert values("--seed", str(2**63 - 1))["seed"] == 2**63 - 1
+
+
+@pytest.mark.parametrize("arguments", ["--threads 0", "--limit 0", "--seed -1", f"--seed {2**63}"])
 def test_impossible_values_are_usage_errors(arguments: str) -> None:
     with pytest.raises(AssertionError, match="Invalid value"):
         values(*arguments.split())

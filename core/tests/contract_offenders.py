@@ -238,6 +238,25 @@ class ListensToAnything(_Model):
         return self
 
 
+_loads = count(1)
+
+
+class EveryLoadDiffers(_Model):
+    """Codes samples xor the number of its load, of which no file holds anything."""
+
+    def __init__(self, file: ModelFile) -> None:
+        super().__init__(file)
+        self._key = next(_loads) % 251
+
+    def push(self, coder: Coder, message: Message, blocks: NDArray[Any]) -> float:
+        return super().push(coder, message, blocks ^ blocks.dtype.type(self._key))
+
+    def pop(
+        self, coder: Coder, message: Message, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        return super().pop(coder, message, shape, dtype) ^ dtype.type(self._key)
+
+
 _MODELS = {
     "faultless": Faultless,
     "batch-counts": BatchCounts,
@@ -251,6 +270,7 @@ _MODELS = {
     "saves-too-late": SavesTooLate,
     "forgets-what-it-was-told": ForgetsWhatItWasTold,
     "listens-to-anything": ListensToAnything,
+    "every-load-differs": EveryLoadDiffers,
 }
 
 

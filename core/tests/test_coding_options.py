@@ -17,7 +17,7 @@ from nc_core.container import ContainerReader, ContainerWriter
 from nc_core.datasets.arrays import ArrayRows
 from nc_core.decoding import decode_container
 from nc_core.encoding import Encoding
-from nc_core.errors import CorruptFileError, InterruptedWorkError, UsageError
+from nc_core.errors import CorruptFileError, InterruptedWorkError, UsageError, WorkError
 from nc_core.front_door import compress, decompress, evaluate
 from nc_core.header import Header
 from nc_core.hookspecs import hookimpl
@@ -132,6 +132,9 @@ def test_what_was_told_otherwise_is_not_resumed(tmp_path: Path) -> None:
     class Stopped(ChoosyModel):
         pushes = 0
 
+        def with_coding(self, options: Any) -> Stopped:
+            return Stopped(options)
+
         def push(self, *arguments: Any) -> float:
             self.pushes += 1
             if self.pushes > 1:
@@ -158,6 +161,49 @@ def test_evaluators_measure_the_model_as_it_was_told(plugins: PluginManager) -> 
     assert initial[1] == 0 < initial[0] < initial[2]
     with pytest.raises(UsageError, match="measures the dataset alone"):
         evaluate("classical", dataset, coding={"noise": "1"}, plugins=plugins)
+
+
+class Rounds(ChoosyModel):
+    """Borrows as many numbers as it is told, and says a round number."""
+
+    def with_coding(self, options: Any) -> Rounds:
+        told = Rounds(options)
+        told.coding = {"noise": str(round(told._noise, -1))}
+        return told
+
+
+def test_a_model_that_says_something_else_than_it_was_told_codes_nothing(tmp_path: Path) -> None:
+    path, source = tmp_path / "x.ncz", ArraySource(ROWS, "nhw")
+    assert compress_source(source, path, Rounds().with_coding({"noise": "40"}), Rans()).verified
+    with pytest.raises(WorkError, match="'noise': '40'}, which does not make the same model"):
+        compress_source(source, path, Rounds().with_coding({"noise": "42"}), Rans(), force=True)
+
+
+class Whispers(ChoosyModel):
+    """Is told a key, of which its coding options say nothing."""
+
+    key = 0
+
+    def with_coding(self, options: Any) -> Whispers:
+        return Whispers(options)
+
+    def push(self, coder: Any, message: Any, blocks: Any) -> float:
+        return super().push(coder, message, blocks ^ np.uint8(self.key))
+
+    def pop(self, coder: Any, message: Any, shape: Any, dtype: Any) -> Any:
+        return super().pop(coder, message, shape, dtype) ^ np.uint8(self.key)
+
+
+def test_what_the_header_does_not_hold_is_not_coded_with(tmp_path: Path) -> None:
+    model = Whispers(TOLD)
+    model.key = 7
+    path = tmp_path / "x.ncz"
+    compress_source(ArraySource(ROWS, "nhw"), path, model, Rans())
+    with path.open("rb") as file:
+        reader = ContainerReader(file, "x.ncz")
+        header = Header.from_json(reader.header, "x.ncz")
+        items = list(decode_container(reader, header, Whispers(), Rans()))
+    assert np.array_equal([item.samples for item in items], ROWS)
 
 
 # What a model does not take

@@ -149,6 +149,12 @@ def test_a_wrong_coder_is_caught(
             "what_it_was_told_can_be_told_again",
             "with_coding takes an option 'no-such-option', and should raise ValueError",
         ),
+        (
+            "every-load-differs",
+            "what_it_was_told_is_enough_to_decode",
+            "loaded anew, it decodes something else than the first one coded: "
+            "random: 1 x 1 x 7 x 13 blocks of uint8",
+        ),
     ],
 )
 def test_a_wrong_model_is_caught(

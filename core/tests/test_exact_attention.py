@@ -20,6 +20,7 @@ from nc_core.exact import (  # noqa: E402
     Grid,
     GridTensor,
     SinusoidalEmbedding,
+    attention,
     curves,
     exact_state,
     load_exact,
@@ -120,6 +121,30 @@ def test_exponentials_agree_with_their_reference(deviation: float) -> None:
     assert torch.equal(result, result.round())
     exact = torch.exp((logits - logits.amax(-1, keepdim=True)) * 0.37 * 2.0**-10) * 2**20
     assert float((result - exact).abs().max()) < 1.1
+
+
+@pytest.mark.parametrize("row", [[5, "nan", 3], ["nan"] * 3, ["inf", "inf", "-inf"]])
+def test_no_exponential_is_looked_up_outside_of_the_table(row: list[object]) -> None:
+    logits = torch.tensor([[float(number) for number in row]], dtype=torch.float64)
+    sums = exponentiate(logits, 0.37)
+    assert bool((logits.isnan() | (logits >= 0) & (logits <= 1 << 20)).all())
+    assert sums.shape == (1,)
+
+
+@pytest.mark.parametrize("most", [1, 50, 100, 777, 1200, 5000])
+def test_logits_in_slices_change_nothing(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact, values = Attention(4).lowered(), qkv(3, 32, 36, 1.0)
+    whole = plain(exact(placed(values)))
+    seen = []
+
+    def counted(logits: Tensor, factor: float) -> Tensor:
+        seen.append(logits.numel())
+        return exponentiate(logits, factor)
+
+    monkeypatch.setattr(attention, "_MOST_LOGITS", {"cpu": most})
+    monkeypatch.setattr(attention, "exponentiate", counted)
+    assert torch.equal(plain(exact(placed(values))), whole)
+    assert sum(seen) == 3 * 4 * 36**2 and max(seen) <= max(most, 36)
 
 
 def test_exponentials_are_those_of_the_format() -> None:

@@ -62,6 +62,15 @@ def test_look_up_agrees_with_its_reference(shape: tuple[int, ...], name: str) ->
             assert torch.equal(e.look_up(layout, table), expected)
 
 
+@pytest.mark.parametrize("name", tables.SHA256)
+def test_no_number_is_looked_up_outside_of_a_table(name: str) -> None:
+    table = tables.activation(name)
+    values = torch.tensor([float("nan"), float("-inf"), float("inf")])
+    result = e.look_up(values, table)
+    assert float(result[1]) == table.floats[0]
+    assert float(result[2]) >= table.floats[-1]
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_add_agrees_with_its_reference(shape: tuple[int, ...]) -> None:
     for fraction_bits in (-2, 0, 9, 16):

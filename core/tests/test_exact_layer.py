@@ -317,6 +317,8 @@ BREAKAGES = {
     "floats": lambda t, c: t.update({"weight.0": t["weight.0"].float()}),
     "a short bias": lambda t, c: t.update({"bias.0": t["bias.0"][:-1]}),
     "huge shifts": lambda t, c: t["shift.0"].fill_(1000),
+    "huge outputs": lambda t, c: t["shift.0"].fill_(-60),
+    "tiny outputs": lambda t, c: c.update(fraction_bits=60, tiny=t["shift.0"].fill_(80)),
 }
 
 

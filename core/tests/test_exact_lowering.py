@@ -37,6 +37,7 @@ from nc_core.exact import (  # noqa: E402
     summary,
 )
 from nc_core.exact.grid import FLOAT32_LIMIT  # noqa: E402
+from nc_core.exact.tensor import plain  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -280,6 +281,7 @@ CHANGES = {
     "a constant of another shape": lambda t, c: t.update(gen_std=t["gen_std"][:, 1:]),
     "a constant beyond its limit": lambda t, c: t["gen_std"].fill_(1 << 30),
     "a grid out of range": lambda t, c: c["constants"]["gen_std"].update(fraction_bits=999),
+    "a huge grid": lambda t, c: c["inputs"].update(x={"fraction_bits": -60, "limit": 1 << 24}),
     "another kind": lambda t, c: c["modules"]["infer_mu"].update(kind="input"),
 }
 
@@ -364,6 +366,28 @@ def test_a_single_layer_is_a_network_too() -> None:
     )
     again = load_exact(nn.Linear(5, 3), *json_round_trip(exact_state(exact)))
     assert torch.equal(again(x).integers(), exact(x).integers())
+
+
+class Shrinking(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 2, 1)
+        self.pool = nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(functional.avg_pool2d(self.pool(self.first(x)), 2))
+
+
+def test_a_network_that_takes_means_is_lowered_saved_and_loaded() -> None:
+    torch.manual_seed(0)
+    network, x = Shrinking().requires_grad_(False), torch.randn(3, 3, 16, 12)
+    lowered = lower(network, x)
+    result = plain(lowered(x))
+    assert result.shape == (3, 2, 4, 3)
+    assert float((result - network(x)).abs().max()) < 0.01
+    again = load_exact(Shrinking(), *exact_state(lowered))
+    assert torch.equal(plain(again(x)), result)
+    assert torch.equal(plain(lowered(x[:1])), result[:1])
 
 
 def test_shared_layers_are_lowered_once() -> None:

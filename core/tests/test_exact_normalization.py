@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -190,6 +191,25 @@ def test_a_network_with_norms_is_saved_and_loaded() -> None:
         load_exact(Conditioned(silu=False), tensors, config)
     with pytest.raises(DataError, match="not as it should be"):
         load_exact(Conditioned(silu=True), {**tensors, "norm.bias": torch.zeros(3)}, config)
+
+
+def test_the_largest_numbers_that_a_file_may_hold_stay_finite() -> None:
+    integers = np.full(12, 1 << 30, np.int32)
+    exact = ExactGroupNorm(NormSettings(4, 12, 1e-300, silu=True), (integers, -10), (integers, -10))
+    units = torch.where(torch.arange(16) % 3 > 0, 1.0, -1.0).expand(2, 12, 16) * ((1 << 24) - 1)
+    for values in (units, torch.ones_like(units)):
+        huge = on_grid(Operand(values * 2.0**40, Grid(-40, (1 << 24) - 1)))
+        condition = on_grid(Operand(huge.operand.values[:, :, 0].contiguous(), huge.grid))
+        for layout in (huge, on_grid(Operand(plain(huge).mT.contiguous().mT, huge.grid))):
+            result = plain(exact(layout, condition, condition))
+            assert bool(torch.isfinite(result).all())
+    operands = plain(huge), -40, exact.settings, exact._map, (plain(condition), plain(condition))
+    assert torch.equal(normalize_reference(*operands, Grid(14, 1 << 23)), result)
+    for far_too_large in ((integers, -11), (integers, -60)):
+        with pytest.raises(ValueError, match="far too large"):
+            ExactGroupNorm(exact.settings, far_too_large, (integers, -10))
+        with pytest.raises(ValueError, match="far too large"):
+            ExactGroupNorm(exact.settings, (integers, -10), far_too_large)
 
 
 def test_plain_norms_of_pytorch_are_lowered_too() -> None:

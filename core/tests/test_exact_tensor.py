@@ -100,6 +100,9 @@ MOVES = {
     "pixel_shuffle": lambda x: nn.PixelShuffle(2)(x),
     "pixel_unshuffle": lambda x: nn.PixelUnshuffle(2)(x),
     "channel_shuffle": lambda x: nn.ChannelShuffle(2)(x),
+    "avg_pool": lambda x: nn.AvgPool2d(2)(x),
+    "avg_pool of a row": lambda x: functional.avg_pool2d(x, (1, 2), stride=(1, 2)),
+    "avg_pool of four by four": lambda x: functional.avg_pool2d(x, 4),
     "max_pool": lambda x: nn.MaxPool2d(2)(x),
     "functional.max_pool2d": lambda x: functional.max_pool2d(x, 2),
     "adaptive_max_pool": lambda x: nn.AdaptiveMaxPool2d(1)(x),
@@ -151,6 +154,30 @@ def test_the_vocabulary_computes_what_floats_compute(name: str) -> None:
         assert lies_on_its_grid(got)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("limit", [1 << 22, (1 << 22) + 1, 1 << 24])
+def test_means_are_exact_in_whatever_order_they_are_taken(limit: int, layout) -> None:
+    x = on(9, limit).to(memory_format=layout)
+    result = functional.avg_pool2d(x, 2)
+    assert lies_on_its_grid(result)
+    coarse = x.grid.within(FLOAT32_LIMIT // 4)
+    units = (plain(x).double() * 2.0**coarse.fraction_bits).round()
+    a, b, c, d = (units[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1))
+    for order in (a + b + c + d, (d + b) + (a + c)):
+        assert torch.equal(plain(result).double(), order * 2.0 ** -(coarse.fraction_bits + 2))
+    assert result.grid.bound == coarse.bound
+
+
+def test_numbers_stay_within_the_exponents_of_float32() -> None:
+    large, small = on(-40, 3000), on(60, 3000)
+    for beyond in (lambda: large * large, lambda: large * 2.0**30, lambda: large / 2.0**-30):
+        with pytest.raises(UsageError, match="out of the range of exact arithmetic"):
+            beyond()
+    product = small * small * small
+    assert lies_on_its_grid(product) and product.grid.fraction_bits <= 100
+    assert bool(torch.isfinite(plain(product)).all())
+
+
 CURVES = {
     "elu": (lambda x: functional.elu(x), 2**-12),
     "elu module": (lambda x: nn.ELU()(x), 2**-12),
@@ -196,6 +223,11 @@ REFUSED = {
     "elu alpha": lambda x: functional.elu(x, 0.5),
     "leaky slope": lambda x: functional.leaky_relu(x, 0.1),
     "bilinear": lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"),
+    "means of nine": lambda x: functional.avg_pool2d(x, 3),
+    "overlapping means": lambda x: nn.AvgPool2d(2, stride=1)(x),
+    "means with padding": lambda x: nn.AvgPool2d(2, padding=1)(x),
+    "means of what is left": lambda x: nn.AvgPool2d(4, ceil_mode=True)(x),
+    "sums": lambda x: functional.avg_pool2d(x, 2, divisor_override=1),
     "padding with ones": lambda x: functional.pad(x, (1, 1), value=1.0),
     "active dropout": lambda x: functional.dropout(x, 0.5, training=True),
     "double": lambda x: x.double(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,13 @@ from nc_core.ans import Message, Rans
 from nc_core.ans.bits_back import borrow, push_symbols
 from nc_core.ans.distributions import Uniform
 from nc_core.coding import told
+from nc_core.errors import WorkError
 from nc_core.lead_in import LeadIn
+from nc_core.lead_in_items import items_of_lead_ins
+from nc_core.lossless import compress_source
 from nc_core.models import configured
-from nc_core.protocols import Coder
+from nc_core.protocols import Block, Coder
+from nc_core.sources import ArraySource
 from raw_model import RawModel
 
 LENT = 300  # numbers of 16 bits that a block takes from the message and gives back
@@ -89,6 +94,51 @@ def test_the_lead_in_is_no_longer_than_need_be() -> None:
     assert model.pop(Rans(), lead, (8, 1, 16, 16), np.dtype(np.uint8)).shape == (8, 1, 16, 16)
     lead_bits = model._predictive.push(Rans(), Message(), noise(8)[:3])
     assert bits == pytest.approx(lead_bits + 5 * 256 * 8)
+
+
+class HungryModel(LendingModel):
+    """Counts its pushes, of which each needs a message of so many words."""
+
+    pushes = 0
+    words = 0
+
+    def push(self, coder: Coder, message: Message, blocks: NDArray[Any]) -> float:
+        self.pushes += 1
+        if message.size < self.words:
+            raise WorkError("too few words to borrow")
+        return super().push(coder, message, blocks)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "pushes", "lead"), [(5, 5, 5), (8, 8, 8), (9, 9, 12), (20, 11, 27), (100, 11, 40)]
+)
+def test_few_attempts_find_a_long_lead_in(blocks: int, pushes: int, lead: int) -> None:
+    # A block of noise gives about 67 words, which the search does not know.
+    model = HungryModel()
+    model.words = 66 * blocks
+    led, images = LeadIn(model), noise(40)
+    message, _ = coded(led, images)
+    assert model.pushes == pushes
+    assert led.pop(Rans(), message.copy(), images.shape, np.dtype(np.uint8)).tolist() == (
+        images.tolist()
+    )
+    assert 1 + int(Rans().pop(message, Uniform(40, (1, 1)))[0, 0]) == lead
+
+
+def test_a_file_tells_how_many_items_only_lead_in(tmp_path: Path) -> None:
+    model = LendingModel()
+    model.block = Block((1,), None, None, 6 * 256)  # six images in a chunk
+
+    def lead_ins(led: Any, count: int) -> int | None:
+        path = tmp_path / "x.ncz"
+        compress_source(ArraySource(noise(count)[:, 0], "nhw"), path, led, Rans(), force=True)
+        with path.open("rb") as file:
+            return items_of_lead_ins(file, "x.ncz", Rans())
+
+    assert lead_ins(model, 2) is None
+    assert lead_ins(LeadIn(model), 2) == 2
+    assert lead_ins(LeadIn(model), 6) == 3
+    assert lead_ins(LeadIn(model), 8) == 3 + 2
 
 
 def test_the_option_turns_it_on_and_off() -> None:

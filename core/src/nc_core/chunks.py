@@ -17,7 +17,7 @@ from nc_core.errors import CorruptFileError, WorkError
 from nc_core.header import Header
 from nc_core.protocols import Coder, LosslessModel
 
-__all__ = ["CODE", "ChunkCost", "chunk_cost", "decode_chunk", "encode_chunk"]
+__all__ = ["CODE", "ChunkCost", "chunk_cost", "chunk_message", "decode_chunk", "encode_chunk"]
 
 CODE = b"CODE"
 """Type of a chunk that holds blocks."""
@@ -99,16 +99,12 @@ def decode_chunk(
         CorruptFileError: it does not, or the message ends early.
         KeyboardInterrupt, UsageError: as :func:`encode_chunk`.
     """
-    cost = chunk_cost(payload, header)
-    base = Message(header.lanes, header.initial_words, seed)
-    base.cursor[:] = header.initial_words - cost.initial // 32
-    words = np.frombuffer(payload, "<u4", offset=_PREAMBLE.size)
     blocks = np.empty(shape, dtype)
     groups = _groups(len(blocks), header.group)
     left = len(groups)
     is_decoded = False
     try:
-        message = Message.from_words(words, header.lanes, base)
+        message = chunk_message(payload, seed, header)
         saved = None if journal is None else journal.take_up(message)
         if saved is not None:
             left = int(saved["groups"])
@@ -130,6 +126,19 @@ def decode_chunk(
         state = {"groups": np.int64(0), "blocks": blocks}
         journal.finish(message, state, data=blocks.nbytes)
     return blocks
+
+
+def chunk_message(payload: bytes, seed: int, header: Header) -> Message:
+    """The message of a chunk, from its payload.
+
+    Raises:
+        CorruptFileError: there is none in it.
+    """
+    cost = chunk_cost(payload, header)
+    base = Message(header.lanes, header.initial_words, seed)
+    base.cursor[:] = header.initial_words - cost.initial // 32
+    words = np.frombuffer(payload, "<u4", offset=_PREAMBLE.size)
+    return Message.from_words(words, header.lanes, base)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from nc_core.content import checked_text
 
-__all__ = ["MOST_OPTIONS", "checked_coding", "coding_of", "told"]
+__all__ = ["MOST_OPTIONS", "checked_coding", "coding_of", "told", "told_anew"]
 
 MOST_OPTIONS = 16
 
@@ -61,19 +61,25 @@ def told(model: _Model, options: Mapping[str, str]) -> _Model:
     Raises:
         ValueError: an option or a value that it does not take, with a reason for the user.
     """
+    options = checked_coding(options)
+    return model if options == coding_of(model) else told_anew(model, options)
+
+
+def told_anew(model: _Model, options: Mapping[str, str]) -> _Model:
+    """As :func:`told`, whatever the model was told before: made of the options alone.
+
+    Raises:
+        ValueError: as :func:`told`.
+    """
     from nc_core.lead_in import LeadIn, with_lead_in
 
     options = checked_coding(options)
-    if options == coding_of(model):
-        return model
     if isinstance(model, LeadIn):
         model = model.alone
     own = {key: value for key, value in options.items() if key != LeadIn.KEY}
-    result: _Model = model
-    if own != coding_of(model):
-        with_coding = getattr(model, "with_coding", None)
-        if with_coding is None:
-            raise ValueError("it takes no coding options")
-        result = with_coding(own)
+    with_coding = getattr(model, "with_coding", None)
+    if with_coding is None and own != coding_of(model):
+        raise ValueError("it takes no coding options")
+    result: _Model = model if with_coding is None else with_coding(own)
     led: _Model = with_lead_in(result, options.get(LeadIn.KEY, LeadIn.NONE))
     return led

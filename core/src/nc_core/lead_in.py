@@ -5,7 +5,9 @@ initial words, which are paid for: with a long chain of latents more than an ima
 lead-in, the first blocks are coded by the predictive codec, which borrows nothing, until the
 message can lend to the model what its first block takes. The file then has no initial bits.
 
-Only the encoder decides how many blocks that are: it pushes their number last.
+Only the encoder decides how many blocks that are: it pushes their number last. It tries 1, 2, 3
+... 8 blocks, and from there on half as many again each time, as every trial that fails costs what
+the model computes until it fails.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from nc_core.predictive.model import PredictiveModel
 from nc_core.protocols import Coder, LosslessModel
 
 __all__ = ["LeadIn", "with_lead_in"]
+
+# Blocks of a lead-in, up to which every number is tried.
+_FEW = 8
 
 
 def with_lead_in(model: Any, lead_in: str) -> Any:
@@ -111,7 +116,7 @@ class LeadIn:
                 if before is None:
                     raise
                 message.take(before)
-                count += 1
+                count = min(_next_count(count), len(blocks))
         push_number(coder, message, count - 1, len(blocks))
         return bits
 
@@ -174,6 +179,10 @@ class LeadIn:
         options = saved.options(count, self.alone)
         rest: float = self.alone.push(coder, message, blocks[count:], **options)
         return bits + rest
+
+
+def _next_count(count: int) -> int:
+    return count + 1 if count < _FEW else count + count // 2
 
 
 class _Saved:

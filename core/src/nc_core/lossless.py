@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nc_core.chunk_journal import HOW_TO_RESUME, INTERVAL_SECONDS, ChunkJournals, Work
+from nc_core.coding import coding_of, told_anew
 from nc_core.container import ContainerReader
 from nc_core.decoding import Decoded, Progress, decode_container
 from nc_core.encoding import Encoding
@@ -63,11 +64,13 @@ def compress_source(
         DataError: input that cannot be read or coded, output that cannot be written, or
             another process that writes it.
         UsageError: what is there to resume belongs to other input, or to another model.
-        WorkError: the file does not decode to its input, or there is no room for it.
+        WorkError: the file does not decode to its input, or there is no room for it; or the model
+            says of itself that it was told something else than it was.
         InterruptedWorkError: Ctrl-C, with the finished work kept for ``resume``.
     """
     check_block(source.content, model)
     stop = StopRequest()
+    model = _as_decoders_know_it(model)
     header = Header.describing(source.content, model, coder.name)
     encoding_progress, decoding_progress = _halves(progress) if verify else (progress, None)
     try:
@@ -101,6 +104,27 @@ def compress_source(
     except OSError as error:
         raise describe_os_error(error, path) from error
     return rate
+
+
+def _as_decoders_know_it(model: LosslessModel) -> LosslessModel:
+    """The model, made of the coding options that the file will hold, before anything is coded.
+
+    Raises:
+        WorkError: these make another model, so that the file could not be decoded.
+    """
+    coding = coding_of(model)
+    try:
+        again = told_anew(model, coding)
+        if coding_of(again) == coding and again.initial_words == model.initial_words:
+            return again
+        reason = f"told again, it says {coding_of(again)}"
+    except ValueError as error:
+        reason = str(error)
+    raise WorkError(
+        f"model '{model.name}' says that it was told {coding}, which does not make the same model "
+        f"again: {reason}",
+        "its files could not be decoded; please report this to the authors of the model",
+    )
 
 
 @contextmanager

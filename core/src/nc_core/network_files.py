@@ -112,7 +112,13 @@ def load_networks(
     return exact
 
 
-def load_weights(file: ModelFile, family: str, kind: type[_Module], build: Build) -> _Module:
+def load_weights(
+    file: ModelFile,
+    family: str,
+    kind: type[_Module],
+    build: Build,
+    weights: Mapping[str, NDArray[Any]] | None = None,
+) -> _Module:
     """The networks of a model file in floating point, in evaluation mode.
 
     Args:
@@ -120,22 +126,24 @@ def load_weights(file: ModelFile, family: str, kind: type[_Module], build: Build
         family: of the model.
         kind: what ``build`` makes.
         build: takes the file's ``architecture``.
+        weights: by name; None for those that only training needs.
 
     Raises:
         DataError: it is of another family, holds integers only, or weights of another shape.
     """
     with refusing(file, family):
         model = without_memory(lambda: build(file.config["architecture"]))
-    weights = {key: torch.from_numpy(np.array(array)) for key, array in file.extras().items()}
-    if not weights:
+    arrays = file.extras() if weights is None else weights
+    if not arrays:
         raise DataError(
             f"model '{file.name}': holds the integers for coding only",
             "models that training writes hold the real-valued weights as well",
         )
     dtypes = {key: value.dtype for key, value in model.state_dict().items()}
-    weights = {key: value.to(dtypes.get(key, value.dtype)) for key, value in weights.items()}
+    found = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
+    found = {key: value.to(dtypes.get(key, value.dtype)) for key, value in found.items()}
     try:
-        model.load_state_dict(weights, assign=True)
+        model.load_state_dict(found, assign=True)
     except RuntimeError as error:
         raise DataError(f"model '{file.name}': its real-valued weights do not fit it") from error
     assert isinstance(model, kind)

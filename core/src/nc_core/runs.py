@@ -3,6 +3,7 @@
     config.json        what is run: command, recipe, configuration, versions
     metrics.jsonl      one JSON record per line, each with its ``step``
     timing.jsonl       the same for seconds, which no two runs have in common
+    progress.csv       metrics as a table, of papers whose original wrote one
     checkpoints/       step-000001000.safetensors, the last few
     model.safetensors  the model as of the best evaluation so far
     results/           NAME.json, what evaluators found
@@ -38,6 +39,7 @@ from nc_core.run_logs import encode_record, read_records
 __all__ = ["RunDirectory", "is_main_process"]
 
 _LOGS = ("metrics.jsonl", "timing.jsonl")
+_TABLE = "progress.csv"
 _FOLDERS = ("checkpoints", "results", "samples", "tensorboard")
 _MODEL = "model.safetensors"
 _CHECKPOINT = re.compile(r"step-(\d{9,})\.safetensors")
@@ -276,7 +278,7 @@ def _clean(path: Path, *, everything: bool) -> None:
         for folder in (path, *(path / name for name in _FOLDERS)):
             remove_leftovers(folder)
         if everything:
-            for name in (_MODEL, *_LOGS):
+            for name in (_MODEL, _TABLE, *_LOGS):
                 (path / name).unlink(missing_ok=True)
             for name in _FOLDERS:
                 if (path / name).is_dir():

@@ -97,7 +97,7 @@ def test_grey_images_give_three_equal_channels_or_one(tmp_path: Path) -> None:
 def test_a_grey_model_refuses_colours(tmp_path: Path) -> None:
     picture(tmp_path / "x.png", np.zeros((8, 8, 3)))
     images = open_images(f"folder:{tmp_path}", model(8, 1))
-    with pytest.raises(DataError, match=r"x\.png: RGB pixels, where the model takes L"):
+    with pytest.raises(DataError, match=r"x\.png: RGB pixels, where the model takes grey"):
         images.first(1)
 
 

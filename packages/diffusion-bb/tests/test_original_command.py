@@ -101,6 +101,15 @@ def test_options_that_make_no_codec_are_refused(files: dict[str, str], tmp_path:
         code(files, tmp_path / "run")
 
 
+def test_seeds_of_more_than_32_bits_are_refused(files: dict[str, str], tmp_path: Path) -> None:
+    words = ["--model", files["model"], "-o", str(tmp_path / "run"), "--seed", str(2**32)]
+    result = CliRunner().invoke(original, words)
+    assert result.exit_code == 2
+    assert "--seed: 4294967296 is more than 4294967295" in result.stderr
+    assert not (tmp_path / "run").exists()
+    code(files, tmp_path / "run", "--limit", 2, "--no-check", "--seed", 2**32 - 1)
+
+
 def test_too_few_initial_words_say_so(files: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(WorkError, match="no more initial words"):
         code(files, tmp_path / "run", "--initial-words", 400)

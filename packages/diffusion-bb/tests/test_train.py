@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from golden_fill import fill_weights, images, normal_like
+from nc_core.ans import Message, Rans
 from nc_core.config import load_config
 from nc_core.errors import InterruptedWorkError, UsageError, WorkError
 from nc_core.images import Image, write_image
@@ -29,7 +30,7 @@ from nc_core.training.schedule import Schedule
 from nc_diffusion_bb.config import DiffusionConfig, TrainConfig
 from nc_diffusion_bb.data import Images, open_images
 from nc_diffusion_bb.half_precision import LossScale, MasterWeights
-from nc_diffusion_bb.release import float_model
+from nc_diffusion_bb.release import float_model, load
 from nc_diffusion_bb.timestep_samplers import DrawnSteps
 from nc_diffusion_bb.train import DiffusionTask, Draw, build_network, check, train
 from nc_diffusion_bb.unet import UNet
@@ -230,10 +231,13 @@ def test_the_table_of_progress_has_the_original_columns(tmp_path: Path) -> None:
     assert [(row["step"], row["samples"]) for row in rows] == [
         ("2", "16.0"), ("4", "32.0"), ("6", "48.0"), ("8", "64.0")
     ]  # fmt: skip
-    quartiles = [[n, *(f"{n}_q{i}" for i in range(4))] for n in ("loss", "mse", "vb")]
-    assert list(rows[0]) == ["step", "samples", *sum(quartiles, []), "grad_norm"]
+    losses = [f"{n}{part}" for n in ("loss", "mse", "vb") for part in ("", *QUARTILES)]
+    assert list(rows[0]) == ["step", "samples", *losses, "grad_norm"]
     records = [one for one in RunDirectory.open(whole).metrics() if one["phase"] == "train"]
     assert [row["loss_q3"] for row in rows] == [str(one.get("loss_q3", "")) for one in records]
+
+
+QUARTILES = ("_q0", "_q1", "_q2", "_q3")
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -342,6 +346,18 @@ def test_classes_reach_the_network(tmp_path: Path, checkpointing: bool) -> None:
     trained, _ = float_model(read_model_file(tmp_path / "run" / "model.safetensors"))
     before = build_network(config).label_emb.weight
     assert (trained.label_emb.weight != before).any(dim=1).all()
+
+
+def test_a_model_without_convolutions_between_levels_codes_images(tmp_path: Path) -> None:
+    config = small("model.resample_convolution=false", "model.multipliers=[1,1]",
+                   "training.duration=2")  # fmt: skip
+    run_training(tmp_path / "run", config)
+    codec = load(read_model_file(tmp_path / "run" / "model.safetensors"))
+    blocks = some_images(tmp_path, 3).load(np.arange(3))
+    message = Message(codec.lanes, codec.initial_words, seed=0)
+    codec.push(Rans(), message, blocks)
+    assert np.array_equal(codec.pop(Rans(), message, blocks.shape, blocks.dtype), blocks)
+    assert message.is_initial()
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path, without_lowering: None) -> None:

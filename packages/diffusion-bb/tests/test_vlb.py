@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from golden_fill import fill_weights, normal_like
@@ -20,6 +22,7 @@ from nc_core.errors import InterruptedWorkError
 from nc_core.runs import RunDirectory
 from nc_core.training import Hardware
 from nc_diffusion_bb import vlb_run
+from nc_diffusion_bb.commands.vlb import vlb
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.data import Images
 from nc_diffusion_bb.diffusion import GaussianDiffusion
@@ -30,6 +33,7 @@ from tiny_codec import smooth_images, write_tiny_model
 
 CPU = Hardware(device="cpu")
 GOLDEN = Path("golden", "diffusion-bb")
+LOGS = ("metrics.jsonl", "progress.csv")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def tiny_plan() -> BoundPlan:
 def results(folder: Path) -> dict[str, bytes]:
     """Everything that a finished run says."""
     found = {path.name: path.read_bytes() for path in (folder / "results").iterdir()}
-    return found | {"metrics": (folder / "metrics.jsonl").read_bytes()}
+    return found | {name: (folder / name).read_bytes() for name in LOGS}
 
 
 def run_through(plan: BoundPlan, folder: Path, **options: object) -> dict[str, bytes]:
@@ -204,6 +208,10 @@ def test_results_hold_terms_images_and_numbers(tmp_path: Path) -> None:
     assert deviation == pytest.approx(totals.mean(axis=1).std())
     assert [record["samples"] for record in records] == [3, 6, 7, 10, 13, 14]
     assert records[-1]["total_bpd"] == pytest.approx(mean.value)
+    with (tmp_path / "progress.csv").open(newline="") as file:
+        rows = [*csv.reader(file)]
+    assert rows[0] == ["samples", "total_bpd"]
+    assert rows[1:] == [[str(one["samples"]), str(one["total_bpd"])] for one in records]
     assert not [*(tmp_path / "checkpoints").iterdir()]
 
 
@@ -271,18 +279,19 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "m.safetensors")
     np.save(tmp_path / "x.npy", smooth_images(5))
     environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "RANK")}
-    found = []
-    for devices in ("1", "2"):
-        out = tmp_path / f"by-{devices}"
-        subprocess.run(
-            [*VLB, "--model", model, "--dataset", f"npy:{tmp_path / 'x.npy'}", "--device", "cpu",
-             "--batch-size", "2", "--devices", devices, "--threads", "1", "-o", out],
-            check=True, env=environment, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        found.append(results(out))
-    one, two = found
-    del one["metrics"], two["metrics"]
-    assert one == two
+    words = [
+        "--model", str(model), "--dataset", f"npy:{tmp_path / 'x.npy'}", "--device", "cpu",
+        "--batch-size", "2", "--threads", "1", "--devices",
+    ]  # fmt: skip
+    subprocess.run(
+        [*VLB, *words, "2", "-o", tmp_path / "two"],
+        check=True, env=environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    CliRunner().invoke(vlb, [*words, "1", "-o", str(tmp_path / "one")], catch_exceptions=False)
+    one, two = (results(tmp_path / name) for name in ("one", "two"))
+    assert {name: one[name] for name in one if name not in LOGS} == {
+        name: two[name] for name in two if name not in LOGS
+    }
 
 
 def test_classes_reach_the_network() -> None:

@@ -87,20 +87,22 @@ def command(
                         source, target, model, coder, order, coding, threads, verify,
                         journal_seconds=None,
                     )  # fmt: skip
+                led = _lead_in_items(target, coder)
                 with target.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
-            for line in _report("standard output", rate, sizes):
+            for line in _report("standard output", rate, sizes, model, led):
                 click.echo(line, err=True)
             return
         target = _default_target(inputs) if out is None else out
         rate = _compress(
             source, target, model, coder, order, coding, threads, verify, force=force, resume=resume
         )
+    led = _lead_in_items(target, coder)
     if as_json:
         made = {"file": str(target), "model": model, "coder": coder, "order": order}
-        print_json(rate.to_json() | made | {"coding": coding})
+        print_json(rate.to_json() | made | {"coding": coding, "lead_in_items": led})
         return
-    for line in _report(str(target), rate, sizes):
+    for line in _report(str(target), rate, sizes, model, led):
         print_text(line)
 
 
@@ -133,6 +135,15 @@ def _compress(
             progress=cumulative(advance),
             **options,
         )
+
+
+def _lead_in_items(target: Path, coder: str) -> int | None:
+    """How many items only lead the model in; None where it has no lead-in."""
+    from nc_core.lead_in_items import items_of_lead_ins
+    from nc_core.models import load_coder
+
+    with target.open("rb") as file:
+        return items_of_lead_ins(file, str(target), load_coder(coder, current_session().plugins))
 
 
 @contextmanager
@@ -201,7 +212,9 @@ def _default_target(inputs: tuple[Path, ...]) -> Path:
     )
 
 
-def _report(target: str, rate: Rate, sizes: list[tuple[Path, int]]) -> Iterator[str]:
+def _report(
+    target: str, rate: Rate, sizes: list[tuple[Path, int]], model: str, led: int | None
+) -> Iterator[str]:
     count = rate.total_bits // 8
     yield f"{target}: {count:,} bytes, {rate.bits_per_dim:.3f} bits per sample" + (
         f", {rate.bits_per_pixel:.3f} per pixel" if rate.bits_per_pixel is not None else ""
@@ -213,6 +226,8 @@ def _report(target: str, rate: Rate, sizes: list[tuple[Path, int]]) -> Iterator[
         yield f"{100 * count / before:.1f} % of {what} ({before:,} bytes)"
         if count > before:
             yield _growth(sizes)
+    if led == rate.items:
+        yield f"too few images for model '{model}': all were coded by 'predictive', which leads in"
     seconds = f"encoded in {rate.encode_seconds:.2f} s"
     if rate.verified:
         seconds += f", decoded and compared in {rate.decode_seconds:.2f} s: identical"

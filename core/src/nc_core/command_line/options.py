@@ -30,6 +30,9 @@ __all__ = [
     "training_hardware",
 ]
 
+# What every generator of random numbers takes.
+_LARGEST_SEED = 2**63 - 1
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -67,6 +70,7 @@ def seed(default: int = 0) -> Callable[[_Command], _Command]:
     return click.option(
         "--seed",
         type=click.IntRange(min=0),
+        callback=_seed,
         default=default,
         show_default=True,
         metavar="N",
@@ -204,6 +208,12 @@ def all_of(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], 
         return command
 
     return decorate
+
+
+def _seed(context: click.Context, parameter: click.Parameter, value: int) -> int:
+    if value > _LARGEST_SEED:
+        raise click.BadParameter(f"{value} is larger than {_LARGEST_SEED}", context, parameter)
+    return value
 
 
 def _coding(

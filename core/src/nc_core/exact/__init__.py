@@ -16,6 +16,7 @@ The vocabulary:
   offers ``effective_weight()`` and ``effective_bias()``, as weight-normalised ones do;
 - ``elu``, ``relu``, ``relu6``, ``hardtanh``, ``leaky_relu`` with slope 2^-n, ``silu``,
   ``sigmoid``, ``softplus``, ``tanh``, ``max_pool2d``, as modules, functions or methods;
+- ``avg_pool2d`` of windows side by side, without padding, of 2^n numbers each;
 - ``+``, ``-`` and ``*`` of such tensors, of numbers that are short binary fractions, of
   parameters and buffers; division by powers of two; ``clamp``, ``abs``;
 - ``cat``, ``stack``, slicing, reshaping, permuting, ``pixel_shuffle``, ``pad`` with zeros, nearest

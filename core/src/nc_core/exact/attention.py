@@ -10,6 +10,7 @@ Reference: Ashish Vaswani et al., "Attention Is All You Need", arXiv 1706.03762,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
@@ -29,6 +30,9 @@ __all__ = ["Attention", "ExactAttention", "exponentiate", "exponentiate_referenc
 
 # float64 holds all integers up to this one.
 _FLOAT64_LIMIT = 1 << 53
+# In memory at once: on the CPU as many as its caches hold, elsewhere 64 MiB.
+_MOST_LOGITS = {"cpu": 1 << 19}
+_MOST_LOGITS_ELSEWHERE = 1 << 23
 _STEP = 2.0**-tables.EXPONENTIAL_STEP_BITS
 
 
@@ -97,11 +101,15 @@ class ExactAttention(nn.Module):
         values, grid = requantize(Operand(values, grid), plan.grid.fraction_bits)
         units = values.double().mul_(2.0**grid.fraction_bits)
         query, key, value = units.reshape(batch * self.heads, 3 * size, positions).chunk(3, dim=1)
+        most = _MOST_LOGITS.get(values.device.type, _MOST_LOGITS_ELSEWHERE)
         with exact_float32(values.device):
-            logits = torch.bmm(query.transpose(1, 2), key)
-            sums = exponentiate(logits, plan.factor)
-            mixed = torch.bmm(value, logits.transpose(1, 2))
-        mixed.div_(sums[:, None, :]).round_().mul_(2.0**-grid.fraction_bits)
+            mixed = torch.empty_like(value, memory_format=torch.contiguous_format)
+            for some, rows in _slices(len(query), positions, most):
+                logits = torch.bmm(query[some, :, rows].transpose(1, 2), key[some])
+                sums = exponentiate(logits, plan.factor)
+                weighted = torch.bmm(value[some], logits.transpose(1, 2))
+                torch.div(weighted, sums[:, None, :], out=mixed[some, :, rows])
+        mixed.round_().mul_(2.0**-grid.fraction_bits)
         return on_grid(Operand(mixed.float().view(batch, channels // 3, positions), grid))
 
     def exact_tensors(self) -> dict[str, Tensor]:
@@ -143,6 +151,18 @@ def exponentiate_reference(logits: Tensor, factor: float) -> Tensor:
     slopes = 1.0 - arguments.sub_(nearest).mul_(_STEP)
     logits.copy_(table[nearest.long()].mul_(slopes).round_())
     return logits.sum(-1)
+
+
+def _slices(heads: int, positions: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """Heads of examples, and rows of their queries, which have at most so many logits.
+
+    A row is never cut.
+    """
+    rows = max(min(most // max(positions, 1), positions), 1)
+    some = max(most // max(rows * positions, 1), 1)
+    for head in range(0, heads, some):
+        for row in range(0, positions, rows):
+            yield slice(head, head + some), slice(row, row + rows)
 
 
 class _Plan(NamedTuple):

@@ -41,7 +41,10 @@ def exponentiate(logits: Any, sums: Any, factor: Any, step: Any, table: Any) -> 
             largest = max(largest, logits[row, key])
         total = 0.0
         for key in range(keys):
-            argument = min((largest - logits[row, key]) * factor, last)
+            # Comparisons keep the index in range, even that of a NaN.
+            argument = (largest - logits[row, key]) * factor
+            argument = argument if argument < last else last
+            argument = argument if argument > 0.0 else 0.0
             nearest = np.rint(argument)
             slope = 1.0 - (argument - nearest) * step
             value = np.rint(table[np.uint32(np.int32(nearest))] * slope)

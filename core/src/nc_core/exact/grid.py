@@ -16,10 +16,16 @@ from functools import cached_property
 
 from nc_core.errors import UsageError
 
-__all__ = ["FLOAT32_LIMIT", "ONE", "Grid", "common_grid", "dyadic", "shifted"]
+__all__ = [
+    "FINEST_BITS", "FLOAT32_LIMIT", "ONE", "Grid", "common_grid", "dyadic", "in_range", "shifted",
+]  # fmt: skip
 
 # float32 holds all integers up to this one.
 FLOAT32_LIMIT = 1 << 24
+
+# Units are no finer than 2 ** -100, and elements below 2 ** 64: far from where float32 ends.
+FINEST_BITS = 100
+_LARGEST_BITS = 64
 
 ONE = Fraction(1)
 
@@ -64,6 +70,12 @@ class Grid:
             grid = self.at(grid.fraction_bits - 1)
         return grid
 
+    @property
+    def is_in_range(self) -> bool:
+        """Whether float32 has its units and elements, with exponents to spare."""
+        bits = self.fraction_bits
+        return bits <= FINEST_BITS and self.limit.bit_length() - bits <= _LARGEST_BITS
+
     def holds(self, other: Grid) -> bool:
         """Whether every number of another grid is a number of this one."""
         finer = other.fraction_bits <= self.fraction_bits and other.unit == self.unit
@@ -84,6 +96,21 @@ def common_grid(grids: Iterable[Grid]) -> Grid:
     fraction_bits = max(grid.fraction_bits for grid in parts)
     limit = max(grid.at(fraction_bits).limit for grid in parts)
     return Grid(fraction_bits, limit, parts[0].unit)
+
+
+def in_range(grid: Grid) -> Grid:
+    """The grid itself.
+
+    Raises:
+        UsageError: its elements may be beyond the exponents of float32.
+    """
+    if not grid.is_in_range:
+        raise UsageError(
+            f"numbers up to {grid.limit} * 2^{-grid.fraction_bits} are out of the range of exact "
+            "arithmetic",
+            "keep the numbers between layers near 1",
+        )
+    return grid
 
 
 def shifted(limit: int, bits: int) -> int:

@@ -51,9 +51,10 @@ def look_up(
     t is rint(values * factor). ``slope`` is the value's unit for each unit of t, or 0; ``top``
     ends the linear side.
     """
-    # The clamp keeps the index in range; unsigned, it needs no wrap-around.
+    # Comparisons keep the index in range, even that of a NaN; unsigned, it needs no wrap-around.
     for index in range(values.size):
         rounded = np.rint(values[index] * factor)
-        inside = min(max(rounded, low), high)
+        above_low = rounded if rounded > low else low
+        inside = above_low if above_low < high else high
         above = min(max(rounded, high), top) - high
         out[index] = table[np.uint32(np.int32(inside - low))] + above * slope

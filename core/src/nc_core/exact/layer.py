@@ -43,7 +43,7 @@ class ExactLayer(nn.Module):
             itself, as measured when it was lowered; NaN for a layer that was loaded.
 
     Raises:
-        ValueError: integers whose sums may reach 2 ** 24.
+        ValueError: integers whose sums may reach 2 ** 24, or units far from 1.
     """
 
     kind: ClassVar[str] = "layer"
@@ -56,6 +56,8 @@ class ExactLayer(nn.Module):
         self.relative_error = float("nan")
         _check(geometry, input_grid, parts)
         self.output_grid = _output_grid(input_grid, parts)
+        if not self.output_grid.is_in_range:
+            raise ValueError("outputs beyond the exponents of float32")
         self._is_cut = len({part.start for part in parts}) > 1
         floats = [_floats(part, input_grid.fraction_bits) for part in parts]
         # Parts that see the same inputs are outputs of one operation, if it has no groups.

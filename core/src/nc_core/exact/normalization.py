@@ -40,6 +40,7 @@ _OUTPUT_GRID = Grid(_FRACTION_BITS, _LIMIT)
 _SUM_LIMIT = 1 << 62
 _INTEGER_LIMIT = 1 << 30
 _WEIGHT_BITS = 23
+_LARGEST_WEIGHT = 2.0**40
 
 
 class GroupNorm(nn.GroupNorm):
@@ -141,6 +142,8 @@ class ExactGroupNorm(nn.Module):
                 raise ValueError("a normalisation has one int32 weight and bias per channel")
             if not -60 <= fraction_bits <= 60:
                 raise ValueError("fractional bits of a normalisation are out of range")
+            if np.ldexp(np.abs(np.float64(integers)).max(), -fraction_bits) > _LARGEST_WEIGHT:
+                raise ValueError("a weight or bias of a normalisation is far too large")
         self.settings = settings
         self._weight, self._bias = weight, bias
         self._map = (
@@ -326,11 +329,16 @@ def normalize_reference(
         gain = gain * one
         offset = offset * one + condition[1].double()
     places = (batch, channels, *[1] * (values.dim() - 2))
-    results = values * gain.float().view(places) + offset.float().view(places)
+    gain, offset = _limited(gain, kernels.GAIN_LIMIT), _limited(offset, kernels.OFFSET_LIMIT)
+    results = values * gain.view(places) + offset.view(places)
     if settings.silu:
         results = _silu(results)
     results = quantize_reference(results, _FRACTION_BITS, _LIMIT)
     return quantize_reference(results, target.fraction_bits, target.limit)
+
+
+def _limited(numbers: Tensor, limit: float) -> Tensor:
+    return numbers.clamp(-limit, limit).float()
 
 
 def _silu(values: Tensor) -> Tensor:

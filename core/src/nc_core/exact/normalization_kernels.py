@@ -14,7 +14,10 @@ from numba import boolean, float32, float64, int64, types
 
 from nc_core.ans.compiled import kernel, primitive
 
-__all__ = ["EXPONENT_LIMIT", "MINUS_LOG2_E", "POWER_SERIES", "normalize_columns", "normalize_rows"]
+__all__ = [
+    "EXPONENT_LIMIT", "GAIN_LIMIT", "MINUS_LOG2_E", "OFFSET_LIMIT", "POWER_SERIES",
+    "normalize_columns", "normalize_rows",
+]  # fmt: skip
 
 # 2 ** f for |f| <= 1/2 is the sum of coefficient * f ** k, last first, to within 2 ** -22.
 POWER_SERIES = tuple(
@@ -31,6 +34,9 @@ POWER_SERIES = tuple(
 )
 MINUS_LOG2_E = np.float32(-1.4426950)
 EXPONENT_LIMIT = np.float32(126)
+# Elements are below 2 ** 64, so that float32 holds whatever is made of them within these limits,
+# which no trained network comes near.
+GAIN_LIMIT, OFFSET_LIMIT = 2.0**60, 2.0**125
 _C6, _C5, _C4, _C3, _C2, _C1, _C0 = POWER_SERIES
 _BIAS, _FRACTION_BITS = np.int32(127), np.int32(23)
 _ONE = np.float32(1)
@@ -83,8 +89,8 @@ def _coefficients(
             one = 1.0 + np.float64(scale[row, channel])
             gain *= one
             offset = offset * one + np.float64(shift[row, channel])
-        gains[channel] = gain
-        offsets[channel] = offset
+        gains[channel] = min(max(gain, -GAIN_LIMIT), GAIN_LIMIT)
+        offsets[channel] = min(max(offset, -OFFSET_LIMIT), OFFSET_LIMIT)
 
 
 @primitive

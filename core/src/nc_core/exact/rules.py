@@ -18,7 +18,16 @@ from torch.nn import functional
 
 from nc_core.errors import UsageError
 from nc_core.exact import elementwise, tables
-from nc_core.exact.grid import FLOAT32_LIMIT, ONE, Grid, common_grid, dyadic, shifted
+from nc_core.exact.grid import (
+    FINEST_BITS,
+    FLOAT32_LIMIT,
+    ONE,
+    Grid,
+    common_grid,
+    dyadic,
+    in_range,
+    shifted,
+)
 
 __all__ = ["IN_PLACE", "QUERIES", "RULES", "STRUCTURAL", "Operand", "Rule", "add", "requantize"]
 
@@ -74,7 +83,7 @@ def _sum_grid(left: Grid, right: Grid) -> Grid:
     bits = common_grid([left, right]).fraction_bits
     while (limit := left.at(bits).limit + right.at(bits).limit) > FLOAT32_LIMIT:
         bits -= 1
-    return Grid(bits, limit, left.unit)
+    return in_range(Grid(bits, limit, left.unit))
 
 
 def _grid_of(term: Any) -> Grid:
@@ -102,15 +111,18 @@ def _multiply(left: Any, right: Any) -> Operand:
     if isinstance(right, int | float):
         return _scale(left, *dyadic(right))
     # The product is rounded once, which is the same everywhere; then it gets a grid.
-    left_grid, right_grid = left.grid, _grid_of(right)
-    limit = left_grid.limit * right_grid.limit
-    grid = Grid(
-        left_grid.fraction_bits + right_grid.fraction_bits,
-        limit + shifted(limit, -24),
-        left_grid.unit * right_grid.unit,
-    )
-    product = Operand(left.values * right.values, grid)
-    return requantize(product, grid.within(FLOAT32_LIMIT).fraction_bits)
+    grid, bits = _product_grid(left.grid, _grid_of(right))
+    return requantize(Operand(left.values * right.values, grid), bits)
+
+
+@cache
+def _product_grid(left: Grid, right: Grid) -> tuple[Grid, int]:
+    """The grid of a product, and the fractional bits that it has room for."""
+    limit = left.limit * right.limit
+    bits = left.fraction_bits + right.fraction_bits
+    grid = Grid(bits, limit + shifted(limit, -24), left.unit * right.unit)
+    coarse = in_range(grid.at(min(grid.within(FLOAT32_LIMIT).fraction_bits, FINEST_BITS)))
+    return grid, coarse.fraction_bits
 
 
 def _scale(operand: Operand, numerator: int, fraction_bits: int) -> Operand:
@@ -121,7 +133,7 @@ def _scale(operand: Operand, numerator: int, fraction_bits: int) -> Operand:
     scaled = Grid(
         grid.fraction_bits + fraction_bits, max(grid.limit * abs(numerator), 1), grid.unit
     )
-    return Operand(values * math.ldexp(numerator, -fraction_bits), scaled)
+    return Operand(values * math.ldexp(numerator, -fraction_bits), in_range(scaled))
 
 
 def _divide(left: Any, right: Any, *, rounding_mode: str | None = None) -> Operand:
@@ -182,7 +194,7 @@ def _leaky_relu(operand: Operand, negative_slope: float = 0.01, inplace: bool = 
             "use a slope of 2 ** -n, such as 0.125",
         )
     values = torch.maximum(operand.values, operand.values * negative_slope)
-    return Operand(values, operand.grid.at(operand.grid.fraction_bits + fraction_bits))
+    return Operand(values, in_range(operand.grid.at(operand.grid.fraction_bits + fraction_bits)))
 
 
 def _activation(name: tables.Activation) -> Rule:
@@ -238,6 +250,43 @@ def _interpolate(operand: Operand, *arguments: Any, mode: str = "nearest", **opt
     options = {key: value for key, value in options.items() if value is not None}
     values = functional.interpolate(operand.values, *arguments, **(options | {"mode": mode}))
     return operand._replace(values=values)
+
+
+def _average_pool(
+    operand: Operand,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Operand:
+    kernel = _sides(kernel_size)
+    area = kernel[0] * kernel[1]
+    is_plain = _sides(padding) == (0, 0) and not ceil_mode and divisor_override is None
+    if area & (area - 1) or _sides(stride or kernel) != kernel or not is_plain:
+        raise UsageError(
+            "avg_pool2d has an exact counterpart where its windows lie side by side, without "
+            "padding, and a power of two of numbers is in each",
+            "use a kernel of 2 or 4, and as large a stride",
+        )
+    grid, bits = _pooled_grid(operand.grid, area)
+    values = requantize(operand, bits).values
+    return Operand(functional.avg_pool2d(values, kernel), grid)
+
+
+@cache
+def _pooled_grid(grid: Grid, area: int) -> tuple[Grid, int]:
+    """The grid of means of ``area`` numbers, and the bits that their sum has room for."""
+    coarse = grid.within(FLOAT32_LIMIT // area)
+    bits = coarse.fraction_bits
+    return in_range(Grid(bits + area.bit_length() - 1, coarse.limit * area, grid.unit)), bits
+
+
+def _sides(size: int | Sequence[int]) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    return size[0], size[-1]
 
 
 def _pad(
@@ -317,6 +366,7 @@ _NAMED_RULES: dict[str, Rule] = {
     "tanh": _activation("tanh"),
     "dropout dropout1d dropout2d dropout3d feature_dropout": _dropout,
     "interpolate upsample upsample_nearest": _interpolate,
+    "avg_pool2d": _average_pool,
     "pad": _pad,
     "cat concat concatenate": _concatenate(torch.cat),
     "stack": _concatenate(torch.stack),

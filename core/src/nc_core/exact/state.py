@@ -247,7 +247,8 @@ def _grid_config(grid: Grid) -> dict[str, int]:
 
 def _grid(config: Mapping[str, Any]) -> Grid:
     grid = Grid(int(config["fraction_bits"]), int(config["limit"]))
-    if not (-60 <= grid.fraction_bits <= 60 and 1 <= grid.limit <= FLOAT32_LIMIT):
+    is_known = -60 <= grid.fraction_bits <= 60 and 1 <= grid.limit <= FLOAT32_LIMIT
+    if not (is_known and grid.is_in_range):
         raise ValueError(f"{grid} is out of range")
     return grid
 

@@ -31,6 +31,7 @@ __all__ = [
 # Modules of PyTorch whose own forward code is exact on grids, or refused there by name.
 _ORDINARY = (
     nn.AdaptiveMaxPool2d,
+    nn.AvgPool2d,
     nn.ChannelShuffle,
     nn.Dropout,
     nn.Dropout1d,

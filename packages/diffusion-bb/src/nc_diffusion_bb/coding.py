@@ -52,7 +52,10 @@ class Coding:
 
         unknown = sorted(set(options) - set(_DEFAULTS))
         if unknown:
-            raise ValueError(f"unknown '{unknown[0]}'; it is told {', '.join(_DEFAULTS)}")
+            from nc_core.lead_in import LeadIn
+
+            known = ", ".join(sorted([*_DEFAULTS, LeadIn.KEY]))
+            raise ValueError(f"unknown '{unknown[0]}'; it is told {known}")
         given = {**_DEFAULTS, "respacing": default_spacing(steps), **options}
         given["respacing"] = "" if given["respacing"] == _ALL else given["respacing"]
         try:

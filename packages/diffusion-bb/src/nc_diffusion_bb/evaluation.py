@@ -205,6 +205,10 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._codec, name)
 
+    def with_coding(self, options: Mapping[str, str]) -> _Watched:
+        """As the codec's, watched too: what codes a file makes its model anew."""
+        return _Watched(self._codec.with_coding(options), self._track)
+
     def push(self, coder: Coder, message: Message, blocks: NDArray[Any], **options: Any) -> float:
         """As the codec's; a push that fails, as after a lead-in that is too short, is forgotten."""
         track = Track(self._track.steps)

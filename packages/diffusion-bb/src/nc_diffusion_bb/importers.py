@@ -116,8 +116,8 @@ def build_network(weights: Mapping[str, Tensor], description: Description, file:
         )
         raise DataError(
             f"{file}: taken for {describe(shape)}: {differences(expected, found)}",
-            f"{differing:,} of {len(expected):,} tensors differ; --recipe or --config names "
-            "another network",
+            f"{differing:,} tensors differ, where it has {len(expected):,}; --recipe or --config "
+            "names another network",
         )
     wild = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
     if wild:

@@ -89,7 +89,8 @@ def fitted(picture: Picture, size: int, channels: int, label: str) -> NDArray[np
     kept = _GREY_MODES if channels == 1 else (mode,)
     if channels != 3 and picture.mode not in kept:
         raise DataError(
-            f"{label}: {picture.mode} pixels, where the model takes {mode}",
+            f"{label}: {picture.mode} pixels, where the model takes "
+            + ("grey ones" if channels == 1 else mode),
             "convert the image first, or use a model of RGB images",
         )
     pixels = np.asarray(_scaled(picture, size, label).convert(mode))

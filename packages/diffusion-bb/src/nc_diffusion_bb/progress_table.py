@@ -23,7 +23,7 @@ def write_progress(run: RunDirectory, keys: Sequence[str], phase: str | None = N
         DataError: something cannot be read or written.
     """
     records = [record for record in run.metrics() if record.get("phase") == phase]
-    columns = [key for key in keys if any(key in record for record in records)]
+    columns = [key for key in keys if not records or any(key in record for record in records)]
     rows = ([record.get(key) for key in columns] for record in records)
     write_csv(run.path / "progress.csv", columns, rows)
 

@@ -14,14 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_core.ans import Message, Rans, RansNumpy
-from nc_core.coding import checked_coding, coding_of
+from nc_core.coding import checked_coding, coding_of, told_anew
 from nc_core.entry_points import canonical
-from nc_core.errors import MissingDependencyError
+from nc_core.errors import CorruptFileError, MissingDependencyError
 from nc_core.lossless import compress_source
 from nc_core.models import find_model_file
 from nc_core.plugins import PluginManager
 from nc_core.protocols import LosslessModel
-from nc_core.testing.contract import NotCheckedError, Subject, require, told_to_user
+from nc_core.testing.contract import (
+    ContractError,
+    NotCheckedError,
+    Subject,
+    require,
+    told,
+    told_to_user,
+)
 from nc_core.testing.fresh import Report, run_afresh
 from nc_core.testing.replay import replay_model
 from nc_core.testing.samples import BlockCase, SampleImages, block_cases, sample_images
@@ -119,12 +126,15 @@ class ModelSubject(Subject):
             bits += self.model.push(coder or self.coder, message, blocks[start : start + group])
         return message, bits
 
-    def popped(self, message: Message, like: NDArray[Any], coder: Any = None) -> list[NDArray[Any]]:
+    def popped(
+        self, message: Message, like: NDArray[Any], coder: Any = None, model: Any = None
+    ) -> list[NDArray[Any]]:
         """The groups of blocks of a message, in the order in which they were pushed."""
-        group = self.model.group or len(like)
+        model = model or self.model
+        group = model.group or len(like)
         sizes = [min(group, len(like) - start) for start in range(0, len(like), group)]
         groups = [
-            self.model.pop(coder or self.coder, message, (size, *like.shape[1:]), like.dtype)
+            model.pop(coder or self.coder, message, (size, *like.shape[1:]), like.dtype)
             for size in reversed(sizes)
         ]
         return groups[::-1]
@@ -266,6 +276,21 @@ def what_it_was_told_can_be_told_again(subject: ModelSubject) -> None:
     require(False, "with_coding takes an option 'no-such-option', and should raise ValueError")
 
 
+def what_it_was_told_is_enough_to_decode(subject: ModelSubject) -> None:
+    """A model that is loaded anew, and told the same, decodes what this one coded."""
+    case = subject.cases[0]
+    coding = coding_of(subject.model)
+    again: Any = told_anew(subject.spec.load()(subject.file), coding)
+    message = subject.first(case)[0].copy()
+    what = f"loaded anew and told {coding}" if coding else "loaded anew"
+    try:
+        groups = subject.popped(message, case.blocks, model=again)
+    except (CorruptFileError, ValueError) as error:
+        raise ContractError(f"{what}, it decodes nothing: {told(error)}: {case}") from error
+    same = np.array_equal(np.concatenate(groups), case.blocks) and message.is_initial()
+    require(same, f"{what}, it decodes something else than the first one coded: {case}")
+
+
 def _compare(subject: ModelSubject, case: BlockCase, message: Message, coder: Any = None) -> None:
     """Pop what was pushed; it must be the same, and the message as it was at first."""
     groups = subject.popped(message, case.blocks, coder)
@@ -301,4 +326,5 @@ CHECKS = (
     a_batch_does_not_change_bits,
     equal_blocks_give_equal_words,
     what_it_was_told_can_be_told_again,
+    what_it_was_told_is_enough_to_decode,
 )

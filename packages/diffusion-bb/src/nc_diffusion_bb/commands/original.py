@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nc_core.plugins import PluginManager
     from nc_core.rates import Measurement
     from nc_core.runs import RunDirectory
-    from nc_diffusion_bb.original.rates import Tally
     from nc_diffusion_bb.original.run import Plan
 
 __all__ = ["original"]
@@ -102,7 +101,9 @@ def original(context: click.Context, /, out: Path, as_json: bool, **given: Any) 
     from nc_core.training.devices import launched
 
     if given["seed"] > _LARGEST_SEED:
-        raise click.BadParameter(f"at most {_LARGEST_SEED} here", param_hint="--seed")
+        raise click.BadParameter(
+            f"{given['seed']} is more than {_LARGEST_SEED}", param_hint="--seed"
+        )
     hardware = Hardware(device="cpu", devices=1, threads=given["threads"])
     with launched(hardware, "32-true"):
         measured = _code(out, given, options.plugins_of(context))
