@@ -158,6 +158,34 @@ def test_an_option_that_compress_has_already_is_the_papers_mistake(nc, choosy) -
     assert "nc run choosy compress: coding option --order is an option of it" in outcome.stderr
 
 
+def test_compress_says_how_many_items_only_lead_in(
+    nc, plugins: PluginManager, tmp_path: Path
+) -> None:
+    @hookimpl
+    def nc_models() -> list[ModelSpec]:
+        member = Pretrained("lending", "raw samples and numbers", "3" * 64)
+        return [
+            ModelSpec(
+                name="lending", summary="raw samples", target="raw_model:load_lending",
+                abilities=("lossless-model",), pretrained=(member,),
+            )
+        ]  # fmt: skip
+
+    plugins.register(SimpleNamespace(nc_models=nc_models), distribution="nc-lending")
+    noise = np.random.default_rng(1).integers(0, 256, (8, 16, 16)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", noise)
+    arguments = ("compress", "--dataset", f"npy:{tmp_path / 'x.npy'}", "--model", "lending",
+                 "-o", tmp_path / "x.ncz", "--force")  # fmt: skip
+    led = ("--coding", "lead-in=predictive")
+    assert nc(*arguments, "--json").json()["lead_in_items"] is None
+    assert nc(*arguments, *led, "--json").json()["lead_in_items"] == 3
+    assert nc(*arguments, *led, "--limit", 2, "--json").json()["lead_in_items"] == 2
+    what = "too few images for model 'lending': all were coded by 'predictive'"
+    assert what in nc(*arguments, *led, "--limit", 2).stdout
+    assert what not in nc(*arguments, *led).stdout
+    assert what not in nc(*arguments, "--limit", 2).stdout
+
+
 def test_a_rate_is_that_of_the_model_as_it_was_told(nc, choosy, digits) -> None:
     choosy()
     arguments = ["eval", "rate", "--model", "choosy", *digits[:2], "--json"]

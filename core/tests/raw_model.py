@@ -8,10 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_core.ans.bits_back import borrow, push_symbols
 from nc_core.ans.distributions.uniform import Uniform
 from nc_core.ans.message import Message
 from nc_core.model_file import ModelFile
 from nc_core.protocols import Block, Coder
+
+# Numbers of 16 bits that a block of LendingModel takes from the message and gives back.
+_LENT = 300
 
 
 class RawModel:
@@ -128,3 +132,38 @@ class ChoosyModel(RawModel):
 def load_choosy(file: ModelFile) -> ChoosyModel:
     """The target of its record."""
     return ChoosyModel()
+
+
+class LendingModel(RawModel):
+    """Draws numbers, pushes the samples, and returns the numbers."""
+
+    name = "lending"
+    id = "3" * 64
+    lanes = 1
+    group = None
+    initial_words = 1000
+
+    def push(self, coder: Coder, message: Message, blocks: NDArray[Any]) -> float:
+        bits = 0.0
+        for block in blocks:
+            numbers, borrowed = borrow(coder, message, Uniform(1 << 16, (_LENT, 1)))
+            column = block.reshape(-1, 1).astype(np.int64)
+            bits += push_symbols(coder, message, Uniform(256, column.shape), column) - borrowed
+            bits += push_symbols(coder, message, Uniform(1 << 16, (_LENT, 1)), numbers)
+        return bits
+
+    def pop(
+        self, coder: Coder, message: Message, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        blocks = np.empty(shape, dtype)
+        for index in reversed(range(len(blocks))):
+            numbers = coder.pop(message, Uniform(1 << 16, (_LENT, 1)))
+            column = coder.pop(message, Uniform(256, (blocks[0].size, 1)))
+            coder.push(message, numbers, Uniform(1 << 16, (_LENT, 1)))
+            blocks[index] = column.reshape(shape[1:])
+        return blocks
+
+
+def load_lending(file: ModelFile) -> LendingModel:
+    """The target of its record."""
+    return LendingModel()

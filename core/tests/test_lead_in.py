@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 from nc_core.ans import Message, Rans
-from nc_core.ans.bits_back import borrow, push_symbols
 from nc_core.ans.distributions import Uniform
 from nc_core.coding import told
 from nc_core.errors import WorkError
@@ -20,39 +19,7 @@ from nc_core.lossless import compress_source
 from nc_core.models import configured
 from nc_core.protocols import Block, Coder
 from nc_core.sources import ArraySource
-from raw_model import RawModel
-
-LENT = 300  # numbers of 16 bits that a block takes from the message and gives back
-
-
-class LendingModel(RawModel):
-    """Draws numbers, pushes the samples, and returns the numbers."""
-
-    name = "lending"
-    id = "2" * 64
-    lanes = 1
-    group = None
-    initial_words = 1000
-
-    def push(self, coder: Coder, message: Message, blocks: NDArray[Any]) -> float:
-        bits = 0.0
-        for block in blocks:
-            numbers, borrowed = borrow(coder, message, Uniform(1 << 16, (LENT, 1)))
-            column = block.reshape(-1, 1).astype(np.int64)
-            bits += push_symbols(coder, message, Uniform(256, column.shape), column) - borrowed
-            bits += push_symbols(coder, message, Uniform(1 << 16, (LENT, 1)), numbers)
-        return bits
-
-    def pop(
-        self, coder: Coder, message: Message, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
-    ) -> NDArray[Any]:
-        blocks = np.empty(shape, dtype)
-        for index in reversed(range(len(blocks))):
-            numbers = coder.pop(message, Uniform(1 << 16, (LENT, 1)))
-            column = coder.pop(message, Uniform(256, (blocks[0].size, 1)))
-            coder.push(message, numbers, Uniform(1 << 16, (LENT, 1)))
-            blocks[index] = column.reshape(shape[1:])
-        return blocks
+from raw_model import LendingModel, RawModel
 
 
 def noise(count: int) -> NDArray[np.uint8]:

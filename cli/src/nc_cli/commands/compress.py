@@ -99,8 +99,8 @@ def command(
         )
     led = _lead_in_items(target, coder)
     if as_json:
-        made = {"file": str(target), "model": model, "coder": coder, "order": order}
-        print_json(rate.to_json() | made | {"coding": coding, "lead_in_items": led})
+        made = {"file": str(target), "model": model, "coder": coder, "lead_in_items": led}
+        print_json(rate.to_json() | made | _told(target))
         return
     for line in _report(str(target), rate, sizes, model, led):
         print_text(line)
@@ -135,6 +135,16 @@ def _compress(
             progress=cumulative(advance),
             **options,
         )
+
+
+def _told(target: Path) -> dict[str, Any]:
+    """How the model coded, as the file says."""
+    from nc_core.container import ContainerReader
+    from nc_core.header import Header
+
+    with target.open("rb") as file:
+        header = Header.from_json(ContainerReader(file, str(target)).header, str(target))
+    return {"order": header.order, "coding": dict(header.coding)}
 
 
 def _lead_in_items(target: Path, coder: str) -> int | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 SCHEMA = "nc.info/1"
+_MOST_ROWS = 40
 _LISTED = 20
 
 
@@ -244,6 +245,9 @@ def _lines(document: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             continue
         if isinstance(value, dict):
             nested = _lines(value)
+            if len(nested) > _MOST_ROWS:
+                rows.append((f"{prefix}{key}", f"{len(nested)} entries (--json lists all)"))
+                continue
             rows += [(f"{prefix}{key} {name}" if key != "rate" else name, t) for name, t in nested]
         elif key == "files":
             rows += _file_lines(value)

@@ -32,6 +32,8 @@ _ORDER_COLOURS = {"bit-swap": Colours.ours, "bb-ans": Colours.other}
 _PUBLISHED_COLOURS = {"CIFAR-10": "#b0562f", "ImageNet64": "#6a4c93"}
 _LOWEST_SHARE = 1e-5  # of the largest value: what lies lower is not worth the room
 _MOST_DOTS = 60
+_MOST_INSIDE = 5  # entries of a legend over the curves
+_MARKERS = "osD^vPX"
 _TICKS = [0, *(digit * 10**power for power in range(6) for digit in (1, 2, 5))]
 
 
@@ -200,14 +202,17 @@ def plot_rates(
         figure = Figure(figsize=(6.4, 3.8))
         axes = figure.add_subplot()
         names = list(dict.fromkeys(place.series for place in everything))
+        variants = list(dict.fromkeys(_variant(name) for name in names))
         for number, name in enumerate(names):
             mine = sorted((p for p in everything if p.series == name), key=lambda p: p.steps)
             colour, line = _series_style(name, number)
+            variant = variants.index(_variant(name))
             errors = [place.error for place in mine if place.error is not None]
             axes.errorbar(
                 [place.steps for place in mine], [place.rate for place in mine],
                 yerr=errors if len(errors) == len(mine) else None, color=colour, linestyle=line,
-                marker="o", markersize=4, capsize=2, linewidth=1.2, label=name,
+                marker=_MARKERS[variant % len(_MARKERS)], markersize=4, capsize=2, linewidth=1.2,
+                label=name,
             )  # fmt: skip
         axes.set_xscale("log")
         ticks = sorted({place.steps for place in everything})
@@ -220,7 +225,11 @@ def plot_rates(
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_locator(NullLocator())
         axes.set(title="Rates", xlabel="steps of the chain", ylabel="bits per dimension")
-        axes.legend(loc="best")
+        if len(names) <= _MOST_INSIDE:
+            axes.legend(loc="best")
+        else:
+            figure.set_figheight(3.8 + 0.17 * len(names))
+            figure.legend(loc="outside lower center", fontsize="small")
     columns = ["series", "steps", "bits per dimension", "standard error"]
     rows = [[place.series, place.steps, place.rate, place.error] for place in everything]
     return save_figure(figure, path, columns, rows)
@@ -244,6 +253,11 @@ def _series_style(name: str, number: int) -> tuple[str, str]:
         if key in name:
             return colour, line
     return Colours.text if name == "bound" else f"C{number}", line
+
+
+def _variant(name: str) -> str:
+    """What rates with and without initial bits share, and so a marker."""
+    return name.removesuffix(", total").removesuffix(", without initial bits")
 
 
 def _by_step(axes: Axes, last: int) -> None:

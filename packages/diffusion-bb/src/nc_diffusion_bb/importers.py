@@ -111,13 +111,12 @@ def build_network(weights: Mapping[str, Tensor], description: Description, file:
     found = _shapes(weights)
     expected = _expected(shape)
     if expected != found:
-        differing = sum(
-            expected.get(key) != found.get(key) for key in expected.keys() | found.keys()
-        )
+        keys = expected.keys() | found.keys()
+        differing = sum(expected.get(key) != found.get(key) for key in keys)
         raise DataError(
             f"{file}: taken for {describe(shape)}: {differences(expected, found)}",
-            f"{differing:,} tensors differ, where it has {len(expected):,}; --recipe or --config "
-            "names another network",
+            f"{differing:,} of {len(keys):,} tensors differ; --recipe or --config names another "
+            "network",
         )
     wild = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
     if wild:
