@@ -20,7 +20,8 @@ class TestSmallModel(ModelContract):
     """The shipped one, whose images and chains are longer, keeps it too: 'nc plugin check'."""
 
     @pytest.fixture(scope="class")
-    def location(self, tmp_path_factory: pytest.TempPathFactory) -> str:
+    @classmethod
+    def location(cls, tmp_path_factory: pytest.TempPathFactory) -> str:
         path = tmp_path_factory.mktemp("model") / "small.safetensors"
         return str(write_tiny_model(path, steps=4))
 

@@ -61,7 +61,7 @@ def push_groups(
         count: of the blocks.
         largest: size of a group.
         push: pushes the blocks of a group, and returns their bits.
-        powers: sizes are powers of two.
+        powers: sizes are powers of two, and at most half of the blocks before, or 1.
         first: to go on from, with the message as ``push`` left it, before or within this group.
 
     Raises:
@@ -88,11 +88,11 @@ def push_groups(
         if group.stop > 1:
             size = group.stop - group.start
             number = size.bit_length() - 1 if powers else size - 1
-            push_number(coder, message, number, _numbers(largest, powers))
+            push_number(coder, message, number, _numbers(largest, powers, group.stop))
         lent = int((message.size - message.low_water) / (_MARGIN * borrowed + 1))
         size = min(max(lent, 1), largest, count - group.stop)
         if powers and size:
-            size = 1 << size.bit_length() - 1
+            size = 1 << min(size, max(group.stop // 2, 1)).bit_length() - 1
         group = Group(group.stop, group.stop + size, bits, borrowed)
     return group.bits
 
@@ -128,7 +128,7 @@ def pop_groups(
         else:
             size = 1
             if stop > 1:
-                number = pop_number(coder, message, _numbers(largest, powers))
+                number = pop_number(coder, message, _numbers(largest, powers, stop))
                 size = 1 << number if powers else 1 + number
             if size > stop:
                 raise CorruptFileError("the message does not hold as many blocks as it should")
@@ -150,6 +150,11 @@ def pop_number(coder: Coder, message: Message, count: int) -> int:
     return int(coder.pop(message, Uniform(count, (1, 1)))[0, 0])
 
 
-def _numbers(largest: int, powers: bool) -> int:
-    """How many sizes a group may have."""
-    return largest.bit_length() if powers else largest
+def _numbers(largest: int, powers: bool, stop: int) -> int:
+    """How many sizes the group before block ``stop`` may have.
+
+    Powers of two are at most half of the blocks before the group, and so a third of ``stop``.
+    """
+    if not powers:
+        return largest
+    return min(largest.bit_length(), max(stop // 3, 1).bit_length())
