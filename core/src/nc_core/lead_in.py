@@ -84,6 +84,12 @@ class LeadIn:
         """What the model was told, and the lead-in."""
         return {**getattr(self.alone, "coding", {}), self.KEY: self.PREDICTIVE}
 
+    def with_coding(self, options: Mapping[str, str]) -> Any:
+        """The same model, told these and no others, ``lead-in`` among them."""
+        from nc_core.coding import told_anew
+
+        return told_anew(self.alone, options)
+
     def with_order(self, order: str) -> LeadIn:
         """The same model in another order, where it has several."""
         other = copy.copy(self)

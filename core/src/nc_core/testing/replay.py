@@ -75,10 +75,11 @@ def replay_model(location: str, container: str, files: list[str]) -> Iterator[Ev
     from nc_core.container import ContainerReader
     from nc_core.header import Header
     from nc_core.lossless import compress_source, decode_container
-    from nc_core.models import load_model
+    from nc_core.models import find_model_file
     from nc_core.testing.samples import SampleImages
 
-    model, coder = load_model(location, manager_with(files)), Rans()
+    family, file = find_model_file(location, manager_with(files))
+    model, coder = family.load()(file), Rans()  # as the contract has it, without a lead-in
     data = Path(container).read_bytes()
     reader = ContainerReader(io.BytesIO(data), "container")
     header = Header.from_json(reader.header, "container")
