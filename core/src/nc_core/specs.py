@@ -360,10 +360,11 @@ class CommandSpec(Spec):
             paper's group has the commands of ``nc compress`` and ``nc decompress``, unless it
             brings its own.
         coding: options of that ``compress`` for what the model can be told.
+        example: what its help shows behind ``compress``; by default ``photo.png``.
     """
 
     kind: ClassVar[str] = "command"
-    _optional_texts: ClassVar[tuple[str, ...]] = ("model",)
+    _optional_texts: ClassVar[tuple[str, ...]] = ("model", "example")
     _tuples: ClassVar[Mapping[str, type]] = {
         **Spec._tuples,
         "recipes": str,
@@ -373,6 +374,7 @@ class CommandSpec(Spec):
     recipes: tuple[str, ...] = ()
     model: str | None = None
     coding: tuple[CodingOption, ...] = ()
+    example: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -90,11 +90,12 @@ def _with_file_commands(group: click.Group, paper: CommandSpec, path: str) -> cl
 
     compress_command = with_coding_options(compress.command, paper.coding, f"{path} compress")
 
+    file = "photo.png.ncz" if paper.example is None else "FILE.ncz"
     extended = copy.copy(group)
     extended.commands = dict(group.commands)
     for name, command, example in (
-        ("compress", compress_command, "photo.png"),
-        ("decompress", decompress.command, "photo.png.ncz -o restored"),
+        ("compress", compress_command, paper.example or "photo.png"),
+        ("decompress", decompress.command, f"{file} -o restored"),
     ):
         own = copy.copy(command)
         own.epilog = examples(f"{path} {name} {example}")

@@ -84,6 +84,7 @@ _COMMANDS = (
         recipes=_RECIPES,
         model="diffusion-mnist",
         coding=_CODING,
+        example="--dataset mnist:test --limit 64 --respacing vlb50 -o digits.ncz",
     ),
 )
 
