@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from nc_core.errors import DataError
-from nc_core.importing import differences, few, load_pickle, read_state_dict
+torch = pytest.importorskip("torch", reason="checkpoints are PyTorch's")
+
+from safetensors.torch import save_file  # noqa: E402
+
+from nc_core.errors import DataError  # noqa: E402
+from nc_core.importing import differences, few, load_pickle, read_state_dict  # noqa: E402
 
 WEIGHTS = {"b.weight": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([1.5])}
 
