@@ -23,7 +23,7 @@ from nc_diffusion_bb.coding import Coding
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.framing import framed
 from nc_diffusion_bb.interleaved import InterleavedChain
-from nc_diffusion_bb.noised_levels import NoisedLevels
+from nc_diffusion_bb.noised_levels import LATENT_PRECISION, NoisedLevels
 from nc_diffusion_bb.reverse_process import ReverseProcess
 from nc_diffusion_bb.saved_steps import SavedSteps
 from nc_diffusion_bb.top_down import BITS, DownStep, TopDownChain, pop_top_down, push_top_down
@@ -36,7 +36,6 @@ _CHUNK_PIXELS = 1 << 18
 # What one image may borrow, in bits for each sample; words that are not borrowed cost nothing.
 _BORROWED_BITS = 24
 _MOST_WORDS = 1 << 26
-_DRAWN_BITS = 28
 # That go through the network side by side: bounds the memory that a file can ask for.
 _MOST_PIXELS = 1 << 19
 
@@ -306,4 +305,4 @@ def _draws(block: NDArray[np.uint8], count: int) -> Callable[[], NDArray[np.uint
     """Draws random counts for the latents of a block, level after level."""
     key = np.frombuffer(hashlib.sha256(block.tobytes()).digest()[:16], "<u8")
     generator = np.random.Philox(key=key)
-    return lambda: generator.random_raw(count) >> np.uint64(64 - _DRAWN_BITS)
+    return lambda: generator.random_raw(count) >> np.uint64(64 - LATENT_PRECISION)

@@ -26,11 +26,14 @@ from nc_core.ans.distributions.grids import scale_index, scale_value
 from nc_diffusion_bb.diffusion_tables import DiffusionTables
 from nc_diffusion_bb.exact_log2 import log2
 
-__all__ = ["NoisedLevels", "pixels_given"]
+__all__ = ["LATENT_PRECISION", "NoisedLevels", "pixels_given"]
 
-_PRECISION = 28
+# The floor of one count under every bin costs less the more bits there are, and what a head of 31
+# bits loses to a frequency of many bits costs more: with these, both cost about as much.
+LATENT_PRECISION = 27
+_PIXEL_PRECISION = 24
 # A draw from the floor of one count costs twenty bits under the prior: posteriors have none, and
-# end where their mass is below 2 ** -28 of the whole.
+# end where their mass is below one count.
 _WINDOW = 8
 _REACH = 6.0
 _SCALE_BITS = 10
@@ -112,7 +115,7 @@ class NoisedLevels:
             bins.mean_index(means.reshape(-1, 1) / self._widths[level - 1]),
             scales.reshape(-1, 1),
             bins,
-            precision=_PRECISION,
+            precision=LATENT_PRECISION,
             window=window,
         )
 
@@ -129,7 +132,7 @@ def pixels_given(
     bins = PixelBins(256, _FRACTION_BITS, scale_bits=_SCALE_BITS)
     means = bins.mean_index((mean.reshape(-1, 1) + 1.0) * 127.5)
     scales = np.broadcast_to(_scale_of(log2_deviation, _GREY_LEVEL), mean.shape)
-    return DiscretizedGaussian(means, scales.reshape(-1, 1), bins, precision=_PRECISION)
+    return DiscretizedGaussian(means, scales.reshape(-1, 1), bins, precision=_PIXEL_PRECISION)
 
 
 def _scale_of(log2_deviation: NDArray[np.float64], unit: float) -> NDArray[np.int16]:
