@@ -340,5 +340,6 @@ def test_a_trained_model_from_the_top_down_borrows_ten_bits_a_step(
     message = message_of(codec)
     bits = codec.push(Rans(), message, digits[:16])
     borrowed = 32 * (codec.initial_words - message.low_water) / digits[0].size
-    assert bits / digits[:16].size == pytest.approx(4.0, abs=0.5)
+    # Of 12 draws: 3.57 +- 0.05, a deviation of 0.18; latents far off take at most 27 bits each.
+    assert bits / digits[:16].size == pytest.approx(3.57, abs=0.5)
     assert borrowed == pytest.approx(97.24, abs=2)

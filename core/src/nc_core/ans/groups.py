@@ -2,8 +2,10 @@
 
 What a group borrows beyond the message is taken from its initial words, and paid for; so the first
 group has one block, and the others as many as the message can lend to. Only the encoder
-decides: it pushes the size of a group after the group. Sizes that are powers of two cost fewer
-bits.
+decides: it pushes the size of a group after the group.
+
+Sizes that are powers of two cost a fraction of a bit each: a size is pushed after the group above
+it, as one of few numbers, of which one is expected.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nc_core.ans.distributions import Uniform
+from nc_core.ans.distributions import Categorical, Uniform
 from nc_core.ans.message import Message
 from nc_core.errors import CorruptFileError, WorkError
 from nc_core.protocols import Coder
@@ -22,6 +24,9 @@ __all__ = ["Group", "pop_groups", "pop_number", "push_groups", "push_number"]
 
 # What blocks may borrow, over what the first one did.
 _MARGIN = 1.25
+# What is expected has a probability of seven in eight.
+_SIZE_PRECISION = 16
+_UNEXPECTED = 1 << _SIZE_PRECISION - 3
 
 
 class Group(NamedTuple):
@@ -33,6 +38,8 @@ class Group(NamedTuple):
         borrowed: words that the first group took from below the message.
         floor, low_water: sizes of the message when its push began: then, and the smallest ever;
             None before.
+        neighbour: size of the group whose size is pushed after this one, or was popped with it:
+            pushing, the group before, popping, this one; 0 where there is none.
     """
 
     start: int
@@ -41,6 +48,7 @@ class Group(NamedTuple):
     borrowed: int = 0
     floor: int | None = None
     low_water: int = 0
+    neighbour: int = 0
 
 
 def push_groups(
@@ -85,15 +93,18 @@ def push_groups(
         assert group.floor is not None
         borrowed = group.borrowed if group.start else group.floor - message.low_water
         message.cursor[1] = min(group.low_water, message.low_water)
-        if group.stop > 1:
-            size = group.stop - group.start
-            number = size.bit_length() - 1 if powers else size - 1
-            push_number(coder, message, number, _numbers(largest, powers, group.stop))
+        size = group.stop - group.start
+        if powers and group.start:
+            _push_size(coder, message, group.neighbour, largest, group.start, above=size)
+        elif not powers and group.stop > 1:
+            push_number(coder, message, size - 1, largest)
         lent = int((message.size - message.low_water) / (_MARGIN * borrowed + 1))
-        size = min(max(lent, 1), largest, count - group.stop)
-        if powers and size:
-            size = 1 << min(size, max(group.stop // 2, 1)).bit_length() - 1
-        group = Group(group.stop, group.stop + size, bits, borrowed)
+        following = min(max(lent, 1), largest, count - group.stop)
+        if powers and following:
+            following = 1 << min(following, max(group.stop // 2, 1)).bit_length() - 1
+        group = Group(group.stop, group.stop + following, bits, borrowed, neighbour=size)
+    if powers and count:
+        _push_size(coder, message, group.neighbour, largest, count)
     return group.bits
 
 
@@ -121,23 +132,30 @@ def pop_groups(
     Raises:
         CorruptFileError: the message is damaged or too short.
     """
+
+    def size_before(stop: int, above: int | None = None) -> int:
+        if powers:
+            size = _pop_size(coder, message, largest, stop, above) if stop else 0
+        else:
+            size = 1 + pop_number(coder, message, largest) if stop > 1 else stop
+        if size > stop:
+            raise CorruptFileError("the message does not hold as many blocks as it should")
+        return size
+
     stop = count
+    size = size_before(count) if first is None else 0
     while stop:
         if first is not None:
             group, first = first, None
         else:
-            size = 1
-            if stop > 1:
-                number = pop_number(coder, message, _numbers(largest, powers, stop))
-                size = 1 << number if powers else 1 + number
-            if size > stop:
-                raise CorruptFileError("the message does not hold as many blocks as it should")
-            group = Group(stop - size, stop)
+            below = size_before(stop - size, size) if powers else 0
+            group = Group(stop - size, stop, neighbour=below)
         try:
             pop(group)
         except ValueError as error:  # latents that no encoder draws
             raise CorruptFileError("the message does not hold what it should") from error
         stop = group.start
+        size = group.neighbour if powers else size_before(stop)
 
 
 def push_number(coder: Coder, message: Message, number: int, count: int) -> None:
@@ -150,11 +168,33 @@ def pop_number(coder: Coder, message: Message, count: int) -> int:
     return int(coder.pop(message, Uniform(count, (1, 1)))[0, 0])
 
 
-def _numbers(largest: int, powers: bool, stop: int) -> int:
-    """How many sizes the group before block ``stop`` may have.
+def _push_size(
+    coder: Coder, message: Message, size: int, largest: int, stop: int, above: int | None = None
+) -> None:
+    """Push a power of two, the size of the group before block ``stop``."""
+    numbers = _size_numbers(largest, stop, above)
+    if numbers is not None:
+        coder.push(message, np.array([[size.bit_length() - 1]]), numbers)
 
-    Powers of two are at most half of the blocks before the group, and so a third of ``stop``.
+
+def _pop_size(
+    coder: Coder, message: Message, largest: int, stop: int, above: int | None = None
+) -> int:
+    """Pop the size of the group before block ``stop``."""
+    numbers = _size_numbers(largest, stop, above)
+    return 1 if numbers is None else 1 << int(coder.pop(message, numbers)[0, 0])
+
+
+def _size_numbers(largest: int, stop: int, above: int | None) -> Categorical | None:
+    """Logarithms of sizes that the group before block ``stop`` may have; None if only 0.
+
+    Sizes are at most half of the blocks before the group, and so a third of ``stop``. Expected is
+    that of the group above, or else the largest.
     """
-    if not powers:
-        return largest
-    return min(largest.bit_length(), max(stop // 3, 1).bit_length())
+    most = min(largest, max(stop // 3, 1)).bit_length() - 1
+    if not most:
+        return None
+    expected = most if above is None else min(most, above.bit_length() - 1)
+    frequencies = np.full(most + 1, _UNEXPECTED // most)
+    frequencies[expected] += (1 << _SIZE_PRECISION) - int(frequencies.sum())
+    return Categorical(frequencies)

@@ -100,11 +100,11 @@ class SavedSteps:
 
 def _arrays_of(group: Group) -> dict[str, Any]:
     floor = _NOT_BEGUN if group.floor is None else group.floor
-    whole = (group.start, group.stop, group.borrowed, floor, group.low_water)
+    whole = (*group[:2], group.borrowed, floor, group.low_water, group.neighbour)
     return {"group": np.array(whole, np.int64), "bits": np.float64(group.bits)}
 
 
 def _group_of(state: dict[str, NDArray[Any]]) -> Group:
-    start, stop, borrowed, floor, low_water = (int(number) for number in state["group"])
+    start, stop, borrowed, floor, low_water, neighbour = map(int, state["group"])
     begun = None if floor == _NOT_BEGUN else floor
-    return Group(start, stop, float(state["bits"]), borrowed, begun, low_water)
+    return Group(start, stop, float(state["bits"]), borrowed, begun, low_water, neighbour)

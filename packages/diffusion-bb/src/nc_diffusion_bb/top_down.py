@@ -25,7 +25,7 @@ from nc_core.ans.distributions.grids import scale_index, scale_value
 from nc_core.frame import Frame
 from nc_core.protocols import Coder
 from nc_diffusion_bb.interleaved import image_values
-from nc_diffusion_bb.noised_levels import pixels_given
+from nc_diffusion_bb.noised_levels import LATENT_PRECISION, pixels_given
 from nc_diffusion_bb.reverse_process import ReverseProcess
 
 __all__ = ["BITS", "DownStep", "TopDownChain", "pop_top_down", "push_top_down"]
@@ -33,7 +33,7 @@ __all__ = ["BITS", "DownStep", "TopDownChain", "pop_top_down", "push_top_down"]
 BITS = 10
 """Of a latent's symbol."""
 
-_PRECISION = 28
+_QUANTILE_PRECISION = 28
 _WINDOW = 8
 _SCALE_BITS = 10
 # Deviations of priors are 2 ** (i / 1024 - 14), those of posteriors are over the prior's.
@@ -106,7 +106,7 @@ class TopDownChain:
             bins.mean_index(((mean - prior.mean) / unit).reshape(-1, 1)),
             scale_index((deviation / unit).reshape(-1, 1), bins.scale_shift, _SCALE_BITS),
             bins,
-            precision=_PRECISION,
+            precision=LATENT_PRECISION,
             window=_WINDOW,
         )
 
@@ -231,8 +231,8 @@ def _quantiles() -> NDArray[np.int64]:
 
     Entries 0, 2, ... are medians of bins, 1, 3, ... their edges; int64, (2 ** (BITS + 1) - 1,).
     """
-    nodes = tables.curve("normal", _PRECISION, 0).nodes
-    shift = _PRECISION + 8 - (BITS + 1)
+    nodes = tables.curve("normal", _QUANTILE_PRECISION, 0).nodes
+    shift = _QUANTILE_PRECISION + 8 - (BITS + 1)
     targets = np.arange(1, 2 << BITS) << shift
     cell = np.searchsorted(nodes, targets, side="right") - 1
     inside = ((targets - nodes[cell]) << 14) // (nodes[cell + 1] - nodes[cell])
