@@ -455,6 +455,15 @@ def test_a_device_that_is_not_there_is_a_usage_error(path: Path) -> None:
         train(path, hardware=Hardware("abacus"))
 
 
+def test_no_advice_on_slurm_where_it_is_installed_and_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "srun").touch(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    CPU.check()
+    assert not recwarn.list
+
+
 # Images and loggers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,6 +107,15 @@ def launched(hardware: Hardware, precision: Precision) -> Iterator[Fabric]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _without_advice_on_slurm() -> Iterator[None]:
+    """Who trains without SLURM on a machine that has it knows that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        yield
+
+
+@_without_advice_on_slurm()
 def _fabric(hardware: Hardware, precision: Precision) -> Fabric:
     given_devices, given_nodes = _given_by_launcher()
     devices = hardware.devices or given_devices
