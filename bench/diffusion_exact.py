@@ -9,22 +9,14 @@ on them. The two arithmetics are timed in turns, so that other work on the machi
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
+from exact_timing import Timing, program, timing
 from torch import nn
 
-from nc_core.exact import exact_float32, summary
+from nc_core.exact import exact_float32
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.lowering import fuse, lower_unet
 from nc_diffusion_bb.unet import Architecture, UNet
@@ -48,28 +40,6 @@ NETWORKS = {
 CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True)
-class Timing:
-    """CPU milliseconds of one batch; medians over all runs."""
-
-    network: str
-    batch: int
-    float_ms: float
-    exact_ms: float
-    parts: float
-
-    @property
-    def ratio(self) -> float:
-        return self.exact_ms / self.float_ms
-
-
-def cpu_ms(function: Callable[[], object], repeats: int) -> float:
-    start = time.process_time()
-    for _ in range(repeats):
-        function()
-    return (time.process_time() - start) * 1e3 / repeats
-
-
 def network_of(architecture: Architecture) -> tuple[UNet, UNet]:
     """A network with random weights, zero nowhere, and its exact counterpart."""
     torch.manual_seed(0)
@@ -86,49 +56,14 @@ def network_of(architecture: Architecture) -> tuple[UNet, UNet]:
 
 def measure(name: str, runs: int) -> list[Timing]:
     architecture, batches, repeats = NETWORKS[name]
-    network, exact = network_of(architecture)
-    parts = statistics.mean(layer.parts for layer in summary(exact))
+    networks = network_of(architecture)
     timings = []
     for batch in batches:
-        x, t = torch.randn(batch, *architecture.image_shape), torch.tensor([500.0])
-        calls = partial(network, x, t), partial(exact, x, t)
+        inputs = torch.randn(batch, *architecture.image_shape), torch.tensor([500.0])
         with torch.inference_mode(), exact_float32(CPU):
-            for call in calls:
-                call()
-            pairs = [[cpu_ms(call, repeats) for call in calls] for _ in range(runs)]
-        float_ms, exact_ms = (statistics.median(column) for column in zip(*pairs, strict=True))
-        timings.append(Timing(name, batch, float_ms, exact_ms, parts))
+            timings.append(timing(name, networks, inputs, runs, repeats))
     return timings
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=15, help="times each is measured (default 15)")
-    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    timings = [timing for name in options.networks for timing in measure(name, options.runs)]
-    print(f"{'network':<9}{'batch':>6}{'float, ms':>11}{'exact, ms':>11}{'ratio':>7}{'parts':>7}")
-    for timing in timings:
-        print(
-            f"{timing.network:<9}{timing.batch:>6}{timing.float_ms:>11.1f}{timing.exact_ms:>11.1f}"
-            f"{timing.ratio:>7.2f}{timing.parts:>7.2f}"
-        )
-    if options.json:
-        document = {
-            "schema": SCHEMA,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "capability": torch.backends.cpu.get_cpu_capability(),
-            "runs": options.runs,
-            "limit": LIMIT,
-            "timings": [asdict(timing) | {"ratio": timing.ratio} for timing in timings],
-        }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return 0 if all(timing.ratio <= LIMIT for timing in timings) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(__doc__, SCHEMA, LIMIT, NETWORKS, measure))

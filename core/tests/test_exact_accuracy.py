@@ -10,7 +10,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from exact_settings import threads  # noqa: E402
 
 pytest.importorskip("safetensors")
 
@@ -20,6 +19,7 @@ from torch.nn import functional  # noqa: E402
 from exact_models import Vae, run_all, tiny_mnist  # noqa: E402
 from nc_core.datasets.idx import read_idx  # noqa: E402
 from nc_core.exact import Precision, lower, summary  # noqa: E402
+from nc_core.testing.torch_settings import threads  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,7 +13,6 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
-from exact_settings import onednn, threads  # noqa: E402
 from nc_core.errors import UsageError  # noqa: E402
 from nc_core.exact import (  # noqa: E402
     Attention,
@@ -30,6 +29,7 @@ from nc_core.exact import (  # noqa: E402
 from nc_core.exact.attention import _plan, exponentiate, exponentiate_reference  # noqa: E402
 from nc_core.exact.rules import Operand  # noqa: E402
 from nc_core.exact.tensor import on_grid, plain  # noqa: E402
+from nc_core.testing.torch_settings import onednn, threads  # noqa: E402
 
 BITS = 16
 GRID = Grid(BITS, 1 << 24)

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from exact_settings import threads  # noqa: E402
 from nc_core.exact import elementwise as e  # noqa: E402
 from nc_core.exact import tables  # noqa: E402
+from nc_core.testing.torch_settings import threads  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -14,7 +14,6 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
-from exact_settings import onednn, precision, threads  # noqa: E402
 from nc_core.errors import DataError, UsageError, WorkError  # noqa: E402
 from nc_core.exact import arithmetic  # noqa: E402
 from nc_core.exact.geometry import Geometry, as_source  # noqa: E402
@@ -24,6 +23,7 @@ from nc_core.exact.planning import Observed, Precision, build_layer  # noqa: E40
 from nc_core.exact.quantization import Part, cut, integer_parts, largest_sums  # noqa: E402
 from nc_core.exact.rules import Operand  # noqa: E402
 from nc_core.exact.tensor import on_grid, plain  # noqa: E402
+from nc_core.testing.torch_settings import onednn, precision, threads  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -20,7 +20,6 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from exact_models import Vae, WeightNormConv2d, run_all  # noqa: E402
-from exact_settings import onednn, precision, threads  # noqa: E402
 from nc_core.errors import DataError, UsageError  # noqa: E402
 from nc_core.exact import (  # noqa: E402
     ExactLayer,
@@ -38,6 +37,7 @@ from nc_core.exact import (  # noqa: E402
 )
 from nc_core.exact.grid import FLOAT32_LIMIT  # noqa: E402
 from nc_core.exact.tensor import plain  # noqa: E402
+from nc_core.testing.torch_settings import onednn, precision, threads  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,7 +13,6 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from exact_settings import onednn, threads  # noqa: E402
 from nc_core.errors import DataError, UsageError  # noqa: E402
 from nc_core.exact import (  # noqa: E402
     ExactGroupNorm,
@@ -28,6 +27,7 @@ from nc_core.exact import (  # noqa: E402
 from nc_core.exact.normalization import NormSettings, normalize, normalize_reference  # noqa: E402
 from nc_core.exact.rules import Operand  # noqa: E402
 from nc_core.exact.tensor import on_grid, plain  # noqa: E402
+from nc_core.testing.torch_settings import onednn, threads  # noqa: E402
 
 BITS = 12
 GRID = Grid(BITS, 1 << 24)

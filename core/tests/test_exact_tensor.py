@@ -15,11 +15,11 @@ from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from exact_settings import threads  # noqa: E402
 from nc_core.errors import UsageError  # noqa: E402
 from nc_core.exact.grid import FLOAT32_LIMIT, Grid, common_grid, dyadic  # noqa: E402
 from nc_core.exact.rules import Operand  # noqa: E402
 from nc_core.exact.tensor import GridTensor, on_grid, plain  # noqa: E402
+from nc_core.testing.torch_settings import threads  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")

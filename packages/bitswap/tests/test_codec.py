@@ -26,6 +26,7 @@ from nc_core.lossless import compress_source, decode_container
 from nc_core.model_file import read_model_file, write_model_file
 from nc_core.protocols import LosslessModel
 from nc_core.sources import ArraySource
+from nc_core.testing.torch_settings import threads
 
 
 def noisy_images(count: int, shape: tuple[int, int, int], seed: int = 0) -> Any:
@@ -169,12 +170,8 @@ def test_parameters_do_not_depend_on_batch_or_threads(small: BitswapCodec) -> No
         return chain.posterior(1, images.reshape(-1, 1)).kernel_arguments()[0].reshape(-1, 16)
 
     together = means(blocks)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
+    with threads(2):
         np.testing.assert_array_equal(together, means(blocks))
-    finally:
-        torch.set_num_threads(threads)
     alone = np.concatenate([means(block[None]) for block in blocks])
     np.testing.assert_array_equal(together, alone)
 

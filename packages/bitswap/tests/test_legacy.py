@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
 from nc_bitswap.codec import ORDERS, Order
 from nc_bitswap.discretization import LatentBins
@@ -18,6 +17,7 @@ from nc_bitswap.legacy.coder import LegacyCoder, LegacyState, LogisticTable, Uni
 from nc_bitswap.legacy.demo_file import DemoFile, blocks_of, image_of, pack, unpack
 from nc_bitswap.model import Architecture, HierarchicalVAE
 from nc_core.errors import CorruptFileError, DataError
+from nc_core.testing.torch_settings import threads
 
 ROWS = ["pixel_q8", "latent_uniform_q6", "latent_top_q10"]
 
@@ -32,10 +32,8 @@ class Demo(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ from nc_core.lossless import compress_source
 from nc_core.model_file import read_model_file, write_model_file
 from nc_core.protocols import LosslessModel
 from nc_core.sources import ArraySource
+from nc_core.testing.torch_settings import onednn, threads
 
 SMALL = Architecture(
     widths=(6, 5, 4), blocks=1, hidden=5, mixtures=2, base_width=6, latents=2
@@ -130,26 +131,6 @@ def test_the_readable_coder_decodes_the_same_words(small: PhotoCodec) -> None:
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def without_onednn() -> Iterator[None]:
-    before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.enabled = before
-
-
-@contextlib.contextmanager
 def channels_last(codec: PhotoCodec) -> Iterator[None]:
     codec._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
@@ -165,7 +146,7 @@ def test_other_settings_decode_the_same(small: PhotoCodec) -> None:
     for setting in (
         threads(2),
         channels_last(small),
-        without_onednn(),
+        onednn(False),
         torch.autocast("cpu", torch.bfloat16),
     ):
         with setting:

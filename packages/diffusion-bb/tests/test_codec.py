@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 import nc_core
@@ -16,6 +15,7 @@ from golden_trained import golden_trained
 from nc_core.ans import Message, Rans, RansNumpy
 from nc_core.errors import WorkError
 from nc_core.model_file import read_model_file
+from nc_core.testing.torch_settings import onednn, threads
 from nc_diffusion_bb.codec import DiffusionCodec
 from nc_diffusion_bb.release import load, write_model
 from nc_diffusion_bb.tracking import Track
@@ -102,19 +102,11 @@ def test_neither_threads_nor_one_dnn_change_a_word(codec: DiffusionCodec) -> Non
         codec.push(Rans(), message, smooth_images(2))
         return message.to_words()
 
-    before = torch.get_num_threads()
     expected = words()
-    torch.set_num_threads(2)
-    try:
+    with threads(2):
         assert np.array_equal(words(), expected)
-    finally:
-        torch.set_num_threads(before)
-    enabled = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False
-    try:
+    with onednn(False):
         assert np.array_equal(words(), expected)
-    finally:
-        torch.backends.mkldnn.enabled = enabled
 
 
 def test_groups_of_another_size_hold_the_same_images(codec: DiffusionCodec) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from nc_core.errors import DataError, UsageError
 from nc_core.exact import ExactLayer, GridTensor
 from nc_core.exact.grid import FLOAT32_LIMIT
 from nc_core.model_file import ModelFile, read_model_file
+from nc_core.testing.torch_settings import onednn, threads
 from nc_diffusion_bb import release
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.diffusion import GaussianDiffusion
@@ -43,26 +43,6 @@ SMALL = Architecture(
 def one_thread() -> Iterator[None]:
     with threads(1):
         yield
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def onednn(enabled: bool) -> Iterator[None]:
-    before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = enabled
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.enabled = before
 
 
 def images(count: int, architecture: Architecture = SMALL) -> NDArray[np.uint8]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from golden_trained import TrainedModel, golden_trained
 from nc_core.ans.folding import fold
+from nc_core.testing.torch_settings import threads
 from nc_diffusion_bb.diffusion import GaussianDiffusion
 from nc_diffusion_bb.original.codec import OriginalCodec
 from nc_diffusion_bb.original.moments import NetworkMoments
@@ -28,10 +28,8 @@ def trained(shared: Path) -> TrainedModel:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 def test_rates_of_the_first_batch_are_the_original_ones(trained: TrainedModel) -> None:

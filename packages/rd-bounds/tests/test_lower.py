@@ -18,6 +18,7 @@ from nc_core.config import load_config
 from nc_core.errors import DataError, NcError, UsageError, WorkError
 from nc_core.protocols import Layout
 from nc_core.runs import RunDirectory
+from nc_core.testing.torch_settings import threads
 from nc_core.training import Hardware
 from nc_rd_bounds.commands.evaluate_lower import evaluate_lower
 from nc_rd_bounds.commands.train_lower import train_lower
@@ -101,13 +102,9 @@ def test_both_ways_of_climbing_find_the_same_maximum(monkeypatch: pytest.MonkeyP
 
 def test_threads_do_not_change_climbs() -> None:
     x, log_u = minibatch(k=100)
-    threads = torch.get_num_threads()
     one = climb(x, x, log_u, 5.0, Search())
-    try:
-        torch.set_num_threads(3)
+    with threads(3):
         three = climb(x, x, log_u, 5.0, Search())
-    finally:
-        torch.set_num_threads(threads)
     assert torch.equal(one.values, three.values)
     assert torch.equal(one.y, three.y)
 

@@ -27,7 +27,7 @@ __all__ = [
     "recipe",
     "resume",
     "seed",
-    "training_hardware",
+    "training_run",
 ]
 
 # What every generator of random numbers takes.
@@ -152,13 +152,18 @@ def resume() -> Callable[[_Command], _Command]:
     )
 
 
-def training_hardware() -> Callable[[_Command], _Command]:
-    """``--device``, ``--devices``, ``--threads`` and ``--logger``.
+def training_run(help_text: str) -> Callable[[_Command], _Command]:
+    """A long run: its directory, what it computes on, and whether it goes on.
 
-    Passed as ``device: str``, ``devices: int | None``, ``threads: int | None`` and
-    ``loggers: tuple[str, ...]``.
+    ``--out``, ``--device``, ``--devices``, ``--threads``, ``--logger``, ``--resume`` and
+    ``--force``, passed as ``out: Path | None``, ``device: str``, ``devices: int | None``,
+    ``threads: int | None``, ``loggers: tuple[str, ...]``, ``resume: bool`` and ``force: bool``.
+
+    Args:
+        help_text: of ``--out``.
     """
     return all_of(
+        out("DIR", help_text),
         click.option(
             "--device",
             default="auto",
@@ -186,6 +191,8 @@ def training_hardware() -> Callable[[_Command], _Command]:
             type=click.Choice(["tensorboard", "wandb"]),
             help="Report to this one as well; may be repeated.",
         ),
+        resume(),
+        force(),
     )
 
 

@@ -292,11 +292,13 @@ def normalize(
         scale.expand(rows, -1).contiguous().numpy(),
         shift.expand(rows, -1).contiguous().numpy(),
         settings.silu,
-        math.ldexp(1.0, _FRACTION_BITS),
-        float(_LIMIT),
-        math.ldexp(1.0, target.fraction_bits - _FRACTION_BITS),
-        float(target.limit),
-        math.ldexp(1.0, -target.fraction_bits),
+        (
+            math.ldexp(1.0, _FRACTION_BITS),
+            float(_LIMIT),
+            math.ldexp(1.0, target.fraction_bits - _FRACTION_BITS),
+            float(target.limit),
+            math.ldexp(1.0, -target.fraction_bits),
+        ),
     )
     return result
 

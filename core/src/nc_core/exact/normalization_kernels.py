@@ -52,11 +52,7 @@ _SIGNATURE = types.void(
     types.Array(float32, 2, "C"),
     types.Array(float32, 2, "C"),
     boolean,
-    float32,
-    float32,
-    float32,
-    float32,
-    float32,
+    types.UniTuple(float32, 5),  # type: ignore[no-untyped-call]
 )
 
 
@@ -110,9 +106,26 @@ def _silu(value: Any) -> Any:
 
 
 @primitive
+def _number(value: Any, inverse_step: Any) -> Any:
+    """The integer that a multiple of a step is."""
+    return np.int64(np.int32(np.float64(value) * inverse_step))
+
+
+@primitive
 def _placed(value: Any, fineness: Any, limit: Any) -> Any:
     """The nearest number of units, at most ``limit`` of them."""
     return min(max(np.rint(value * fineness), -limit), limit)
+
+
+@primitive
+def _result(value: Any, gain: Any, offset: Any, activate: Any, rounding: Any) -> Any:
+    """What becomes of one element."""
+    fineness, limit, ratio, final_limit, final_step = rounding
+    value = value * gain + offset
+    if activate:
+        value = _silu(value)
+    units = _placed(value, fineness, limit)
+    return _placed(units, ratio, final_limit) * final_step
 
 
 @kernel(_SIGNATURE)
@@ -127,11 +140,7 @@ def normalize_rows(
     scale: Any,
     shift: Any,
     activate: Any,
-    fineness: Any,
-    limit: Any,
-    ratio: Any,
-    final_limit: Any,
-    final_step: Any,
+    rounding: Any,
 ) -> None:
     """Normalise values (B, C, positions).
 
@@ -146,11 +155,9 @@ def normalize_rows(
         scale: (B or 1 or 0, C).
         shift: the same.
         activate: whether to apply SiLU.
-        fineness: results are first rounded to multiples of its inverse,
-        limit: at most so many of them,
-        ratio: and then to multiples of its inverse times these,
-        final_limit: at most so many of them.
-        final_step: the unit of ``out``.
+        rounding: fineness, limit, ratio, final limit and final step: results are first rounded to
+            multiples of 1 / fineness, at most ``limit`` of them, and then to multiples of 1 / ratio
+            times these, at most ``final limit`` of them; the final step is the unit of ``out``.
     """
     batch, channels, positions = values.shape
     size = channels // groups
@@ -163,9 +170,7 @@ def normalize_rows(
             total, squares = np.int64(0), np.int64(0)
             for channel in range(first, last):
                 for position in range(positions):
-                    number = np.int64(
-                        np.int32(np.float64(values[example, channel, position]) * inverse_step)
-                    )
+                    number = _number(values[example, channel, position], inverse_step)
                     total += number
                     squares += number * number
             _coefficients(
@@ -175,12 +180,9 @@ def normalize_rows(
             for channel in range(first, last):
                 gain, offset = gains[channel], offsets[channel]
                 for position in range(positions):
-                    value = values[example, channel, position] * gain + offset
-                    if activate:
-                        value = _silu(value)
-                    units = _placed(value, fineness, limit)
-                    out[example, channel, position] = (
-                        _placed(units, ratio, final_limit) * final_step
+                    value = values[example, channel, position]
+                    out[example, channel, position] = _result(
+                        value, gain, offset, activate, rounding
                     )
 
 
@@ -196,11 +198,7 @@ def normalize_columns(
     scale: Any,
     shift: Any,
     activate: Any,
-    fineness: Any,
-    limit: Any,
-    ratio: Any,
-    final_limit: Any,
-    final_step: Any,
+    rounding: Any,
 ) -> None:
     """As :func:`normalize_rows`, for values (B, positions, C)."""
     batch, positions, channels = values.shape
@@ -214,9 +212,7 @@ def normalize_columns(
         squares[:] = 0
         for position in range(positions):
             for channel in range(channels):
-                number = np.int64(
-                    np.int32(np.float64(values[example, position, channel]) * inverse_step)
-                )
+                number = _number(values[example, position, channel], inverse_step)
                 totals[channel] += number
                 squares[channel] += number * number
         for group in range(groups):
@@ -227,8 +223,7 @@ def normalize_columns(
             )  # fmt: skip
         for position in range(positions):
             for channel in range(channels):
-                value = values[example, position, channel] * gains[channel] + offsets[channel]
-                if activate:
-                    value = _silu(value)
-                units = _placed(value, fineness, limit)
-                out[example, position, channel] = _placed(units, ratio, final_limit) * final_step
+                value = values[example, position, channel]
+                out[example, position, channel] = _result(
+                    value, gains[channel], offsets[channel], activate, rounding
+                )

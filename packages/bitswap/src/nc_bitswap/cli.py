@@ -39,13 +39,9 @@ def bitswap() -> None:
     epilog=options.examples("nc run bitswap train --recipe mnist-nz2-tiny --out runs/digits")
 )
 @options.recipe("mnist-nz2-tiny", "model.hidden=32")
-@click.option(
-    "-o", "--out", type=options.FilePath(), metavar="DIR", show_default="runs/RECIPE",
-    help="Run directory: configuration, metrics, checkpoints and the model file.",
-)  # fmt: skip
-@options.training_hardware()
-@options.resume()
-@options.force()
+@options.training_run(
+    "Run directory: configuration, metrics, checkpoints and the model file.  [default: runs/RECIPE]"
+)
 @click.pass_context
 def train(
     context: click.Context,

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nc_diffusion_bb.diffusion_tables import DiffusionTables
 from nc_diffusion_bb.distributions import gaussian_kl, grey_level_log_mass
-from nc_diffusion_bb.respacing import chosen_steps, respaced_betas
+from nc_diffusion_bb.respacing import chosen_steps, network_times, respaced_betas
 from nc_diffusion_bb.schedules import betas
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ __all__ = ["BoundTerm", "GaussianDiffusion", "Moments", "Network", "Prediction"]
 Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From x_t (B, C, H, W), times as the network is told them (B or 1,) and classes (B,) or None to
 (B, out, H, W)."""
-
-_LONGEST_TIME = 1000.0
 
 
 class Moments(NamedTuple):
@@ -90,8 +88,9 @@ class GaussianDiffusion:
         self.config = config
         self.original_steps = original_steps or len(betas)
         self.timestep_map = tuple(range(len(betas)) if timestep_map is None else timestep_map)
-        scale = _LONGEST_TIME / self.original_steps if config.rescale_timesteps else 1.0
-        self._coefficients = _Coefficients(self.tables, self.timestep_map, scale)
+        rescale = config.rescale_timesteps
+        times = network_times(self.timestep_map, self.original_steps, rescale=rescale)
+        self._coefficients = _Coefficients(self.tables, times)
 
     @classmethod
     def of(
@@ -252,14 +251,10 @@ class GaussianDiffusion:
 class _Coefficients:
     """Tables by name as float32 tensors, gathered at steps."""
 
-    def __init__(
-        self, tables: DiffusionTables, timestep_map: Sequence[int], time_scale: float
-    ) -> None:
+    def __init__(self, tables: DiffusionTables, times: NDArray[np.float32]) -> None:
         large = np.concatenate([tables.posterior_variance[1:2], tables.betas[1:]])
         if tables.steps == 1:
             large = tables.betas
-        # The product is float32's, as published networks saw it.
-        times = np.array(timestep_map, np.float32) * np.float32(time_scale)
         self._tables = {
             **vars(tables),
             "one_minus_alphas_cumprod": 1 - tables.alphas_cumprod,

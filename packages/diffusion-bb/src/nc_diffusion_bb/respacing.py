@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from nc_core.errors import UsageError
 
-__all__ = ["chosen_steps", "kept_betas", "respaced_betas"]
+__all__ = ["chosen_steps", "kept_betas", "network_times", "respaced_betas"]
+
+_LONGEST_TIME = 1000.0
 
 _FORMS = "a spacing is vlbK, ddimK or whole numbers joined by commas, such as vlb100 or 10,15,20"
 
@@ -66,6 +68,19 @@ def kept_betas(alphas_cumprod: NDArray[np.float64], chosen: Sequence[int]) -> ND
     before = np.concatenate([[1.0], kept[:-1]])
     result: NDArray[np.float64] = 1 - kept / before
     return result
+
+
+def network_times(chosen: Sequence[int], steps: int, *, rescale: bool) -> NDArray[np.float32]:
+    """What a network is told of each chosen step: its index in the full chain, or out of 1000.
+
+    Args:
+        chosen: indices of steps of the full chain.
+        steps: of the full chain.
+        rescale: whether the full chain counts as 1000 steps.
+    """
+    # The product is float32's, as published networks saw it.
+    factor = np.float32(_LONGEST_TIME / steps if rescale else 1.0)
+    return np.array(chosen, np.float32) * factor
 
 
 def _whole(text: str, spacing: str) -> int:

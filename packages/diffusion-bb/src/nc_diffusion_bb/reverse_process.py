@@ -10,8 +10,6 @@ arXiv 2102.09672, sections 2 and 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,11 +19,9 @@ from nc_core.exact import GridTensor, exact_float32
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.diffusion_tables import DiffusionTables
 from nc_diffusion_bb.exact_log2 import log2
-from nc_diffusion_bb.respacing import chosen_steps, kept_betas
+from nc_diffusion_bb.respacing import chosen_steps, kept_betas, network_times
 
 __all__ = ["ReverseProcess"]
-
-_RESCALED_STEPS = 1000.0
 
 
 class ReverseProcess:
@@ -60,7 +56,8 @@ class ReverseProcess:
         self.tables = DiffusionTables.of(kept_betas(alphas_cumprod, chosen))
         self.steps = len(chosen)
         self._network, self._diffusion, self._clip = network, diffusion, clip
-        self._times = _network_times(chosen, len(alphas_cumprod), diffusion.rescale_timesteps)
+        rescale = diffusion.rescale_timesteps
+        self._times = network_times(chosen, len(alphas_cumprod), rescale=rescale).tolist()
         self._low, self._span = _log2_deviations(self.tables, diffusion)
 
     def moments(
@@ -97,12 +94,6 @@ class ReverseProcess:
         assert isinstance(told, GridTensor)
         array: NDArray[np.float64] = told.operand.values.contiguous().numpy().astype(np.float64)
         return array
-
-
-def _network_times(chosen: Sequence[int], steps: int, rescale: bool) -> list[float]:
-    """What the network is told of each step: its index in the full chain, or out of 1000."""
-    factor = np.float32(_RESCALED_STEPS / steps) if rescale else np.float32(1)
-    return [float(np.float32(step) * factor) for step in chosen]
 
 
 def _log2_deviations(

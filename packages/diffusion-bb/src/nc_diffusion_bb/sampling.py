@@ -8,6 +8,7 @@ Implicit Models", arXiv 2010.02502, section 4.1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -55,23 +56,13 @@ def ddim_step(
 ) -> Tensor:
     """x_{t-1} by DDIM.
 
-    Args:
-        diffusion: the chain.
-        network: see :data:`nc_diffusion_bb.diffusion.Network`.
-        x_t: float32, (B, C, H, W).
-        t: steps, int64, (B,), or (1,) for all alike.
-        noise: standard normal, like ``x_t``.
-        eta: how much fresh noise; 0 for none, 1 for as much as the posterior has.
-        clip_denoised: whether the images seen are limited to [-1, 1].
-        y: classes, int64, (B,).
+    Takes what :func:`ancestral_step` takes, and ``eta``: how much fresh noise, 0 for none, 1 for as
+    much as the posterior has.
     """
-    seen = diffusion.p_mean_variance(network, x_t, t, clip_denoised=clip_denoised, y=y)
-    direction = diffusion.predict_noise(x_t, t, seen.pred_xstart)
     kept = diffusion.coefficient("alphas_cumprod", t)
     before = diffusion.coefficient("alphas_cumprod_prev", t)
     sigma = eta * torch.sqrt((1 - before) / (1 - kept)) * torch.sqrt(1 - kept / before)
-    rest = torch.sqrt((1 - before - sigma**2).clamp(min=0))
-    mean = torch.sqrt(before) * seen.pred_xstart + rest * direction
+    mean = _ddim_mean(diffusion, network, x_t, t, before, sigma, clip_denoised, y)
     return mean + _unless_last(t) * sigma * noise
 
 
@@ -86,18 +77,10 @@ def ddim_reverse_step(
 ) -> Tensor:
     """x_{t+1} by DDIM without noise, towards the latent of an image.
 
-    Args:
-        diffusion: the chain.
-        network: see :data:`nc_diffusion_bb.diffusion.Network`.
-        x_t: float32, (B, C, H, W).
-        t: steps, int64, (B,), or (1,) for all alike.
-        clip_denoised: whether the images seen are limited to [-1, 1].
-        y: classes, int64, (B,).
+    Takes what :func:`ancestral_step` takes but for the noise.
     """
-    seen = diffusion.p_mean_variance(network, x_t, t, clip_denoised=clip_denoised, y=y)
-    direction = diffusion.predict_noise(x_t, t, seen.pred_xstart)
     after = diffusion.coefficient("alphas_cumprod_next", t)
-    return torch.sqrt(after) * seen.pred_xstart + torch.sqrt(1 - after) * direction
+    return _ddim_mean(diffusion, network, x_t, t, after, 0.0, clip_denoised, y)
 
 
 @torch.inference_mode()
@@ -125,18 +108,29 @@ def sample(
     Returns:
         images in [-1, 1], roughly, (B, C, H, W).
     """
+    step = ancestral_step if eta is None else partial(ddim_step, eta=eta)
     x = x_last
-    for step in reversed(range(diffusion.steps)):
-        t = torch.full((1,), step, device=x.device)
-        if eta is None:
-            x = ancestral_step(
-                diffusion, network, x, t, noise(step), clip_denoised=clip_denoised, y=y
-            )
-        else:
-            x = ddim_step(
-                diffusion, network, x, t, noise(step), eta=eta, clip_denoised=clip_denoised, y=y
-            )
+    for number in reversed(range(diffusion.steps)):
+        t = torch.full((1,), number, device=x.device)
+        x = step(diffusion, network, x, t, noise(number), clip_denoised=clip_denoised, y=y)
     return x
+
+
+def _ddim_mean(
+    diffusion: GaussianDiffusion,
+    network: Network,
+    x_t: Tensor,
+    t: Tensor,
+    goal: Tensor,
+    sigma: Tensor | float,
+    clip_denoised: bool,
+    y: Tensor | None,
+) -> Tensor:
+    """The image seen and the noise in x_t, mixed anew so that abar is ``goal``."""
+    seen = diffusion.p_mean_variance(network, x_t, t, clip_denoised=clip_denoised, y=y)
+    direction = diffusion.predict_noise(x_t, t, seen.pred_xstart)
+    rest = torch.sqrt((1 - goal - sigma**2).clamp(min=0))
+    return torch.sqrt(goal) * seen.pred_xstart + rest * direction
 
 
 def _unless_last(t: Tensor) -> Tensor:

@@ -6,28 +6,22 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 from nc_core.hookspecs import hookimpl
-from nc_core.specs import CommandSpec, DatasetSpec, ModelSpec, Reference
-from nc_rd_bounds.sources.specs import DATASETS
-
-_PAPER = Reference(
-    "Y. Yang, S. Mandt",
-    "Towards Empirical Sandwich Bounds on the Rate-Distortion Function",
-    "2111.12166",
-)
+from nc_core.specs import CommandSpec, DatasetSpec, ModelSpec
+from nc_rd_bounds.sources.specs import DATASETS, PAPER
 
 _MODELS = (
     ModelSpec(
         name="rd-bounds-vae",
         summary="beta-VAEs of vectors; with a uniform posterior a codec (NTC)",
         target="nc_rd_bounds.upper.release:load",
-        reference=_PAPER,
+        reference=PAPER,
         abilities=("lossy-model",),
     ),
     ModelSpec(
         name="rd-bounds-multiplier",
         summary="networks of lower bounds",
         target="nc_rd_bounds.lower.release:load",
-        reference=_PAPER,
+        reference=PAPER,
     ),
 )
 
@@ -39,7 +33,7 @@ _COMMANDS = (
         name="rd-bounds",
         summary="sandwich bounds on the rate-distortion function of a data source",
         target="nc_rd_bounds.cli:rd_bounds",
-        reference=_PAPER,
+        reference=PAPER,
         recipes=_RECIPES,
     ),
 )

@@ -22,11 +22,9 @@ _MAY_DIFFER = ("training.duration", "training.log_every", "training.keep_checkpo
     )
 )
 @options.recipe("tiny", "optimizer.learning_rate=1e-3")
-@options.out("DIR", "Run directory: configuration, metrics, checkpoints and the model file.  "
-             "[default: runs/RECIPE]")  # fmt: skip
-@options.training_hardware()
-@options.resume()
-@options.force()
+@options.training_run(
+    "Run directory: configuration, metrics, checkpoints and the model file.  [default: runs/RECIPE]"
+)
 @options.json_output()
 @click.pass_context
 def train(

@@ -46,10 +46,7 @@ __all__ = ["vlb"]
 @click.option("--draws", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
               help="Draws of the noise of every image.")  # fmt: skip
 @options.seed()
-@options.out("DIR", "Run directory: results, figures, state.  [default: runs/vlb-MODEL-SPACING]")
-@options.training_hardware()
-@options.resume()
-@options.force()
+@options.training_run("Run directory: results, figures, state.  [default: runs/vlb-MODEL-SPACING]")
 @options.json_output()
 @click.pass_context
 def vlb(

@@ -36,10 +36,7 @@ _MAY_DIFFER = (
     "--initial", type=options.FilePath(), metavar="PATH",
     help="Start from the weights of this run directory or model file.",
 )  # fmt: skip
-@options.out("DIR", "Run directory.  [default: runs/RECIPE-lamb=LAMBDA]")
-@options.training_hardware()
-@options.resume()
-@options.force()
+@options.training_run("Run directory.  [default: runs/RECIPE-lamb=LAMBDA]")
 @options.json_output()
 @click.pass_context
 def train_lower(

@@ -30,10 +30,7 @@ _MAY_DIFFER = ("training.log_every", "training.keep_checkpoints")
     "per unit of error.",
 )  # fmt: skip
 @bound_options("evaluate-upper")
-@options.out("DIR", "Run directory.  [default: runs/RECIPE-lamb=LAMBDA]")
-@options.training_hardware()
-@options.resume()
-@options.force()
+@options.training_run("Run directory.  [default: runs/RECIPE-lamb=LAMBDA]")
 @options.json_output()
 @click.pass_context
 def train_upper(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nc_core.specs import DatasetSpec, Reference
 
-__all__ = ["DATASETS"]
+__all__ = ["DATASETS", "PAPER"]
 
-_PAPER = Reference(
+PAPER = Reference(
     "Y. Yang, S. Mandt",
     "Towards Empirical Sandwich Bounds on the Rate-Distortion Function",
     "2111.12166",
@@ -32,7 +32,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         name="gaussian",
         summary="a Gaussian of independent coordinates, without end (gaussian?dim=8)",
         target="nc_rd_bounds.sources.gaussian:open_gaussian",
-        reference=_PAPER,
+        reference=PAPER,
         splits=_BOTH,
         options={
             "dim": "number of dimensions, 1 to 1048576; default 2, or that of params",
@@ -58,7 +58,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         name="physics",
         summary="leptons of Z decays, 16 numbers per event, 10000 test",
         target="nc_rd_bounds.sources.physics:open_physics",
-        reference=_PAPER,
+        reference=PAPER,
         splits=_TEST_FIRST,
         licence=_PHYSICS_LICENCE,
         converter="nc_rd_bounds.sources.physics:read_physics",
@@ -68,7 +68,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         name="physics-2d",
         summary="two of the numbers of 'physics', 10000 test",
         target="nc_rd_bounds.sources.physics:open_physics_2d",
-        reference=_PAPER,
+        reference=PAPER,
         splits=_TEST_FIRST,
         licence=_PHYSICS_LICENCE,
         converter="nc_rd_bounds.sources.physics:read_physics_2d",
@@ -78,7 +78,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         name="speech",
         summary="spectra of spoken digits, 33 numbers per frame, 1398748 train and 125701 test",
         target="nc_rd_bounds.sources.speech:open_speech",
-        reference=_PAPER,
+        reference=PAPER,
         splits=_BOTH,
         licence=_SPEECH_LICENCE,
         converter="nc_rd_bounds.sources.speech:read_speech",
@@ -88,7 +88,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         name="speech-2d",
         summary="two of the numbers of 'speech', 1398748 train and 125701 test",
         target="nc_rd_bounds.sources.speech:open_speech_2d",
-        reference=_PAPER,
+        reference=PAPER,
         splits=_BOTH,
         licence=_SPEECH_LICENCE,
         converter="nc_rd_bounds.sources.speech:read_speech_2d",
@@ -98,7 +98,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         name="gan-images",
         summary="images of a generator of yours, without end (gan-images?generator=mine:load)",
         target="nc_rd_bounds.sources.gan_images:open_gan_images",
-        reference=_PAPER,
+        reference=PAPER,
         splits=_BOTH,
         options={
             "generator": "package.module:attribute, a function without arguments that returns "
@@ -115,7 +115,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         summary="random square crops of an image dataset, in [0, 1], without end "
         "(image-crops?of=mnist&side=16)",
         target="nc_rd_bounds.sources.crops:open_image_crops",
-        reference=_PAPER,
+        reference=PAPER,
         splits=_BOTH,
         options={
             "of": "dataset of 8-bit images that has splits train and test, or a full name "
