@@ -123,6 +123,7 @@ row 2 $t --set optimizer.learning_rat=1e-3 -o none
 row 2 $t --set optimizer.learning_rate=fast -o none
 row 2 $t --set model.image_size=10 -o none
 row 4 $t --set data.train=npy:x.npy --set data.test=npy:float.npy -o none
+row 4 $t --set data.train=npy:x.npy --set data.test=npy:rgb.npy -o none
 row 2 $d train --recipe tiny --device cuda -o none
 
 echo; echo "# Bounds"
@@ -177,7 +178,9 @@ row 0 nc decompress large.ncz --model m.safetensors -o restored-large --threads 
 row 0 cmp large.npy restored-large/npy-large-npy.npy
 row 0 nc decompress F.ncz --model m.safetensors --threads 2 --item 3 -o restored-item
 row 4 nc decompress F.ncz --model m.safetensors -o restored-F
-row 5 nc decompress F.ncz --model recognised.safetensors -o wrong
+row 0 nc decompress F.ncz --model recognised.safetensors -o restored-recognised
+row 0 cmp x.npy restored-recognised/npy-x-npy.npy
+row 5 nc decompress F.ncz --model runs/tiny -o wrong
 row 5 "head -c 900 F.ncz > cut.ncz && nc decompress cut.ncz --model m.safetensors -o wrong"
 row 5 "python -c 'import sys; b = bytearray(open(\"F.ncz\", \"rb\").read()); b[-200] ^= 1; open(\"damaged.ncz\", \"wb\").write(b)'; nc decompress damaged.ncz --model m.safetensors -o wrong"
 for wrong in "--steps 0" "--respacing vlb10" "--batch-size 0" "--lead-in gzip" "--clip maybe" "--bins-per-deviation few" "--steps 10 --respacing vlb50" "--coding step=10" "--order up"; do
@@ -187,6 +190,7 @@ row 4 $c --dataset npy:rgb.npy --steps 10 -o wrong.ncz
 row 4 $c --dataset npy:float.npy --steps 10 -o wrong.ncz
 row 4 $d compress --model ema_0.9999_001500.pt --dataset npy:x.npy -o wrong.ncz
 row 4 $d compress --model runs/classes --dataset npy:rgb.npy --steps 4 -o wrong.ncz
+row 4 $d compress --model runs/tiny/checkpoints/step-000000025.safetensors --dataset npy:x.npy -o wrong.ncz
 row 0 nc compare --model m.safetensors --dataset npy:x.npy --codec png --codec webp
 row 0 nc compare F.ncz bb-ans-none.ncz
 
@@ -218,6 +222,7 @@ row 2 $e --limit 8 --steps 10 --coding steps=5
 row 4 $e --dataset npy:rgb.npy --steps 10
 row 0 $d demo --model m.safetensors --limit 4 --steps 10
 row 0 $d demo --model m.safetensors --dataset npy:x.npy --limit 4 --steps 10 --json
+row 4 $d demo --model runs/classes --limit 2 --steps 5
 
 echo; echo "# The original's codec"
 o="$d original --model m.safetensors --dataset npy:more.npy --respacing vlb50 --batch-size 16"
@@ -242,7 +247,7 @@ row 4 $d plot terms runs/tiny
 row 2 $d plot rates -o none.svg
 
 echo; echo "# The published network of CIFAR-10, with made-up weights"
-row 0 "PYTHONPATH=$fill python - <<'PYTHON'
+row 0 "PYTHONPATH=\$fill python - <<'PYTHON'
 import torch
 from golden_fill import fill_weights
 from nc_diffusion_bb.importers import described_by_recipe

@@ -115,6 +115,21 @@ def test_a_paper_has_options_of_its_own_for_it(nc, choosy, digits) -> None:
     assert nc("run", "choosy", "compress", *digits, "--force", "--json").json()["coding"] == {}
 
 
+def test_an_option_has_a_smallest_number(nc, choosy, digits) -> None:
+    choosy(CodingOption("noise", "Numbers to borrow.", kind="int", minimum=2))
+    assert "[x>=2]" in nc("run", "choosy", "compress", "--help").stdout
+    outcome = nc("run", "choosy", "compress", "--noise", "1", *digits)
+    assert outcome.exit_code == ExitCode.USAGE
+    assert "1 is not in the range x>=2" in outcome.stderr
+
+
+def test_the_help_says_what_the_model_of_a_paper_is_for(nc, choosy) -> None:
+    choosy()
+    page = nc("run", "choosy", "compress", "--help").stdout
+    assert "\n\n  Model 'choosy' is for raw samples and noise.\n\n" in page
+    assert "is for" not in nc("compress", "--help").stdout
+
+
 def test_the_options_of_a_paper_are_those_of_its_compress_only(nc, choosy) -> None:
     choosy(NOISE)
     assert "--noise" not in nc("compress", "--help").stdout

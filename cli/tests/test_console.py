@@ -167,6 +167,47 @@ def test_time_left_does_not_count_what_was_done_before(
     assert left > 30
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_how_long_earlier_runs_took_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], resumed: bool
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with progress("coding", 100, resumed=resumed) as advance:
+        for amount in (
+            50,
+            2,
+            2,
+            1,
+        ):  # each unit of work takes 20 seconds, 48 of them were done before
+            now += 20.0 * min(amount, 2)
+            advance(amount)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert ("left" in lines[0]) is not resumed
+    assert "55 of 100 items (55%)" in lines[-1]
+    assert lines[-1].endswith(", 15 min 0 s left" if resumed else ", 1 min 55 s left")
+
+
+def test_a_bar_does_not_change_more_often_than_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    now, shown = 100.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(
+        "nc_core.command_line.progress._share",
+        lambda done, *_: shown.append(done) or "",
+    )
+    with progress("coding", 1000) as advance:
+        for _ in range(1000):
+            now += 0.01
+            advance(1)
+    assert shown[0] == pytest.approx(50, abs=1)
+    assert len(shown) == pytest.approx(96, abs=10)
+    assert shown[-1] == 1000
+
+
 def test_long_work_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -75,7 +75,7 @@ class SlowModel(RawModel):
             coder.push_intervals(message, latent, np.ones_like(latent), 16)
             bits += 8.0 * part.size
             latent, step = above, step + 1
-            if journal is not None and journal.due():
+            if journal is not None and journal.due(step / STEPS):
                 journal.save(message, {"step": step, "bits": bits, "latent": latent})
         coder.push_intervals(message, latent, np.ones_like(latent), 16)
         return bits + 16.0 * latent.size
@@ -104,7 +104,7 @@ class SlowModel(RawModel):
             part[...] = coder.pop(message, Uniform(256, part.shape))
             coder.push_intervals(message, latent, np.ones_like(latent), 16)
             latent = below
-            if journal is not None and journal.due():
+            if journal is not None and journal.due(1 - step / STEPS):
                 journal.save(message, {"step": step, "latent": latent, "symbols": symbols})
         return symbols.T.reshape(shape)
 

@@ -346,6 +346,8 @@ def test_options_of_a_command_are_records() -> None:
     assert paper(CodingOption("lead", "Steps.")).coding[0].name == "lead"
     with pytest.raises(TypeError, match="must hold CodingOption"):
         paper("lead")
+    with pytest.raises(TypeError, match="minimum of 'lead' must be an integer"):
+        CodingOption("lead", "Steps.", kind="int", minimum="1")  # type: ignore[arg-type]
 
 
 def paper(*options: Any) -> CommandSpec:

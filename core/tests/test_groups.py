@@ -7,7 +7,7 @@ import pytest
 
 from nc_core.ans.bits_back import borrow, push_symbols
 from nc_core.ans.distributions import Uniform
-from nc_core.ans.groups import pop_groups, push_groups
+from nc_core.ans.groups import measure_groups, pop_groups, push_groups
 from nc_core.ans.message import Message
 from nc_core.ans.rans import Rans
 from nc_core.errors import CorruptFileError, WorkError
@@ -128,6 +128,19 @@ def test_a_group_that_borrows_too_much_is_halved():
     assert max(toy.taken_sizes()) == 2
     toy.pop_all(24, powers=True)
     assert toy.message.is_initial()
+
+
+def test_blocks_are_measured_in_groups_too():
+    sizes = []
+
+    def lengths(blocks):
+        sizes.append(len(blocks))
+        return blocks.sum(axis=1).astype(float)
+
+    found = measure_groups(np.arange(70).reshape(35, 2), LARGEST, lengths)
+    assert found.tolist() == [4 * row + 1 for row in range(35)]
+    assert sizes == [16, 16, 3]
+    assert measure_groups(np.zeros((0, 2)), LARGEST, lengths).shape == (0,)
 
 
 def test_nothing_to_borrow_for_one_block():

@@ -164,6 +164,82 @@ def test_a_signal_lets_decoding_save_its_state_at_once(
     assert steps_in(log) == ALL_STEPS
 
 
+class Told(list[int]):
+    """Samples done, as progress was told of them."""
+
+    def __call__(self, done: int, total: int) -> None:
+        assert total == images().size
+        self.append(done)
+
+
+STEP = images().size // ALL_STEPS  # samples, of coding or of decoding
+
+
+@pytest.mark.parametrize("seconds", [0, 60, None])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_progress_of_compressing_is_told_after_every_step(
+    out: Path, threads: int, seconds: float | None
+) -> None:
+    told = Told()
+    options: dict[str, Any] = {"threads": threads, "journal_seconds": seconds, "progress": told}
+    compress(out / "x.ncz", SlowModel(), **options)
+    assert told == list(range(STEP // 2, images().size + 1, STEP // 2))
+    told.clear()
+    compress(out / "y.ncz", SlowModel(), verify=False, **options)
+    assert told == list(range(STEP, images().size + 1, STEP))
+
+
+@pytest.mark.parametrize("seconds", [0, 60, None])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_progress_of_decompressing_is_told_after_every_step(
+    out: Path, packed: Path, threads: int, seconds: float | None
+) -> None:
+    told = Told()
+    decompress(
+        packed, out, SlowModel(), threads=threads, journal_seconds=seconds, progress=told
+    )  # fmt: skip
+    assert told == list(range(STEP, images().size + 1, STEP))
+
+
+@pytest.mark.parametrize("left", [0, 3, 7, 13, ALL_STEPS, ALL_STEPS + 7, ALL_STEPS + 22])
+def test_work_that_goes_on_first_tells_of_what_was_left_and_a_step(out: Path, left: int) -> None:
+    with pytest.raises(InterruptedWorkError):
+        compress(out / "x.ncz", SlowModel(Interrupted(left)), journal_seconds=0)
+    told = Told()
+    compress(out / "x.ncz", SlowModel(), journal_seconds=0, resume=True, progress=told)
+    assert told == list(range((left + 1) * STEP // 2, images().size + 1, STEP // 2))
+
+
+@pytest.mark.parametrize("left", [0, 3, 7, 13, 22])
+def test_decoding_that_goes_on_first_tells_of_what_was_left_and_a_step(
+    out: Path, packed: Path, left: int
+) -> None:
+    with pytest.raises(InterruptedWorkError):
+        decompress(packed, out, SlowModel(Interrupted(left)), journal_seconds=0)
+    told = Told()
+    decompress(packed, out, SlowModel(), journal_seconds=0, resume=True, progress=told)
+    assert told == list(range((left + 1) * STEP, images().size + 1, STEP))
+
+
+@pytest.mark.parametrize("left", [7, ALL_STEPS + 7])
+def test_progress_with_threads_that_go_on_only_grows(out: Path, left: int) -> None:
+    with pytest.raises(InterruptedWorkError):
+        compress(out / "x.ncz", SlowModel(Interrupted(left)), threads=2, journal_seconds=0)
+    told = Told()
+    compress(out / "x.ncz", SlowModel(), threads=2, resume=True, progress=told)
+    assert told == sorted(set(told))
+    assert (told[0], told[-1]) >= (STEP, images().size)
+
+
+def test_progress_of_a_model_that_says_nothing_is_told_after_every_group(out: Path) -> None:
+    class Silent(SlowModel):
+        journaled = False
+
+    told = Told()
+    compress(out / "x.ncz", Silent(), verify=False, progress=told)
+    assert told == list(range(STEPS * STEP, images().size + 1, STEPS * STEP))
+
+
 def test_a_second_signal_does_not_wait_for_a_step(out: Path) -> None:
     def hurry() -> None:
         for _ in range(2):
@@ -219,7 +295,9 @@ def test_a_state_that_leads_nowhere_is_given_up(out: Path, packed: Path) -> None
 
     with pytest.raises(InterruptedWorkError):
         compress(out / "x.ncz", SlowModel(Interrupted(7)), journal_seconds=0)
-    compress(out / "x.ncz", Trying(), resume=True)
+    told = Told()
+    compress(out / "x.ncz", Trying(), resume=True, progress=told)
+    assert told == list(range(STEP // 2, images().size + 1, STEP // 2))
     assert (out / "x.ncz").read_bytes() == packed.read_bytes()
 
 

@@ -161,6 +161,18 @@ def test_a_truncated_file_is_refused(path: Path) -> None:
         assert "\n" not in caught.value.message
 
 
+def test_a_checkpoint_is_refused_with_the_way_to_a_model_file(path: Path) -> None:
+    path.write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(DataError, match="a zip archive, as PyTorch's checkpoints are") as zipped:
+        read_model_file(path)
+    path.write_bytes(stn.save(tensors()))
+    with pytest.raises(DataError, match="safetensors, but not a model file") as bare:
+        read_model_file(path)
+    for caught in (zipped, bare):
+        assert caught.value.hint is not None
+        assert "import-checkpoint" in caught.value.hint
+
+
 def test_a_flipped_bit_anywhere_is_refused(path: Path) -> None:
     write_model_file(path, FAMILY, CONFIG, tensors(), info={"recipe": "small"})
     data = path.read_bytes()
@@ -189,6 +201,13 @@ def rewritten(path: Path, **changes: Any) -> None:
         document = json.loads(file.metadata()["nc"])
     text = json.dumps(document | changes)
     path.write_bytes(stn.save(tensors(), {"nc": text}))
+
+
+def test_a_checkpoint_of_a_run_is_refused_with_the_way_to_its_model(path: Path) -> None:
+    rewritten(path, schema="nc.checkpoint/1")
+    with pytest.raises(DataError, match="a checkpoint to resume from, not a model file") as e:
+        read_model_file(path)
+    assert e.value.hint == "give the run directory"
 
 
 def test_another_schema_is_refused_with_the_way_out(path: Path) -> None:

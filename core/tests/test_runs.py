@@ -25,10 +25,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_run_holds_its_configuration_and_versions(path: Path) -> None:
-    with RunDirectory.create(path, CONFIG, command="toy train", recipe="small") as run:
+    about: Any = {"command": "toy train", "recipe": "small", "overrides": ["width=2"]}
+    with RunDirectory.create(path, CONFIG, **about) as run:
         assert not run.resumed
     opened = RunDirectory.open(path)
     assert opened.config == CONFIG
+    assert opened.about["overrides"] == ["width=2"]
     assert (opened.about["command"], opened.about["recipe"]) == ("toy train", "small")
     assert opened.about["versions"]["python"] == sys.version.split()[0]
 
@@ -52,11 +54,12 @@ def test_force_starts_again_and_leaves_what_is_not_its_own(path: Path) -> None:
         run.save_result("rate", [1])
         run.checkpoint_path(3).parent.mkdir()
         run.checkpoint_path(3).write_bytes(b"")
-    (path / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "log.txt", "progress.csv", "model-0.9.safetensors"):
+        (path / name).write_text("mine")
     with RunDirectory.create(path, {"width": 3}, force=True) as run:
         assert (run.metrics(), run.checkpoint_steps(), run.results()) == ([], [], {})
         assert run.config == {"width": 3}
-    assert (path / "notes.txt").read_text() == "mine"
+    assert sorted(file.name for file in path.glob("[a-z]*.*")) == ["config.json", "notes.txt"]
 
 
 def test_a_folder_of_something_else_is_never_touched(tmp_path: Path) -> None:

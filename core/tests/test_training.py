@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import random
 import signal
@@ -44,6 +45,7 @@ from nc_core.training import (  # noqa: E402
 )
 from nc_core.training import checkpoint as checkpoint_module  # noqa: E402
 from nc_core.training.checkpoint import load_checkpoint  # noqa: E402
+from nc_core.training.loggers import open_logger  # noqa: E402
 from training_program import Regression, settings  # noqa: E402
 
 PROGRAM = training_program.__file__
@@ -480,7 +482,9 @@ def test_images_of_an_evaluation_become_files(path: Path) -> None:
     assert (pixels == np.arange(12).reshape(3, 4)).all()
 
 
-def test_a_logger_gets_all_numbers_and_images(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def wandb_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Weights & Biases is told."""
     calls: list[Any] = []
 
     class Run:
@@ -490,16 +494,46 @@ def test_a_logger_gets_all_numbers_and_images(path: Path, monkeypatch: pytest.Mo
         def finish(self) -> None:
             calls.append("finish")
 
+    def init(**given: Any) -> Run:
+        calls.append(given)
+        return Run()
+
     module: Any = types.ModuleType("wandb")
-    module.init = lambda **given: Run()
+    module.init = init
     module.Image = lambda pixels: pixels.shape
     monkeypatch.setitem(sys.modules, "wandb", module)
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    return calls
+
+
+def test_a_logger_gets_all_numbers_and_images(path: Path, wandb_calls: list[Any]) -> None:
     train(path, Drawing(), settings(3), loggers=["wandb"])
-    assert [name for step, values in calls[:-1] for name in values] == [
-        "loss/train", "absolute/train", "learning_rate/train", "seconds_per_step",
-        "error/evaluate", "digit",
+    assert [name for step, values in wandb_calls[1:-1] for name in values] == [
+        "loss", "absolute", "learning/rate", "seconds/per/step", "error/evaluate", "digit",
     ]  # fmt: skip
-    assert calls[-2:] == [(3, {"digit": (3, 4)}), "finish"]
+    assert wandb_calls[-2:] == [(3, {"digit": (3, 4)}), "finish"]
+
+
+def test_a_run_that_is_resumed_is_the_same_one_elsewhere_too(
+    path: Path, wandb_calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = {"command": "toy train", "overrides": ["a=1", "b=" + 80 * "x", "a=1"]}
+    options: Any = [{}, {"resume": True}, {"force": True}]
+    for given in options:
+        with RunDirectory.create(path, {"width": 2}, **about, **given) as run:
+            open_logger("wandb", run, 0)
+            run.log({"step": 1})
+    first, resumed, replaced = wandb_calls
+    assert first == {
+        "project": "nc", "group": "toy train", "name": "/".join(path.parts[-2:]),
+        "tags": ["a=1", 64 * "x"], "id": hashlib.sha256(str(path).encode()).hexdigest(),
+        "resume": None, "dir": str(path), "config": {"width": 2},
+    }  # fmt: skip
+    assert resumed == first | {"resume": "allow"}
+    assert replaced == first
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    open_logger("wandb", RunDirectory.open(path), 0)
+    assert wandb_calls[-1]["project"] == "mine"
 
 
 def test_tensorboard_writes_into_the_run_directory(path: Path) -> None:

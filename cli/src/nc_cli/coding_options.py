@@ -64,7 +64,7 @@ def _together(coding: dict[str, str], values: dict[CodingOption, Any]) -> dict[s
 
 
 def _click_option(option: CodingOption) -> click.Option:
-    kind = click.IntRange(min=0) if option.kind == "int" else click.STRING
+    kind = click.IntRange(min=option.minimum) if option.kind == "int" else click.STRING
     return click.Option(
         [f"--{option.name}", _parameter(option)],
         type=kind,

@@ -21,6 +21,7 @@ from nc_core.errors import UsageError
 from nc_core.header import Header
 from nc_core.journal import Journal
 from nc_core.protocols import LosslessModel
+from nc_core.samples_done import Reached
 from nc_core.signals import StopRequest
 
 __all__ = ["HOW_TO_RESUME", "INTERVAL_SECONDS", "ChunkJournal", "ChunkJournals"]
@@ -46,7 +47,8 @@ class ChunkJournals:
     """The journals of one pass over the chunks of a container.
 
     Args:
-        folder: where they lie; made when the first is written.
+        folder: where they lie; made when the first is written. None to keep nothing, and only tell
+            how far chunks are.
         work: what the pass does; others may use the same folder.
         header: of the container.
         model: the one that does the work.
@@ -60,19 +62,19 @@ class ChunkJournals:
         is_full: there was no room for something.
     """
 
-    folder: Path
+    folder: Path | None
     work: Work
     header: Header
     model: LosslessModel
-    interval: float
-    resume: bool
+    interval: float = INTERVAL_SECONDS
+    resume: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
     on_folder_made: Callable[[], None] = lambda: None
     kept: bool = field(init=False)
     is_full: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.kept = self.resume and self.folder.is_dir()
+        self.kept = self.resume and self.folder is not None and self.folder.is_dir()
         self._started = time.monotonic()
         self._making = threading.Lock()
         self._identity = hashlib.sha256(
@@ -86,17 +88,19 @@ class ChunkJournals:
             )
         ).digest()
 
-    def chunk(self, number: int, data: NDArray[Any] | bytes) -> ChunkJournal:
+    def chunk(self, number: int, data: NDArray[Any] | bytes, reached: Reached) -> ChunkJournal:
         """The journal of one chunk.
 
         Args:
             number: its ordinal.
             data: what goes in: the blocks to encode, or the payload to decode.
+            reached: called with what is done of it.
         """
-        return ChunkJournal(self, number, data)
+        return ChunkJournal(self, number, data, reached)
 
     def path(self, number: int) -> Path:
         """The file of a chunk."""
+        assert self.folder is not None
         return self.folder / f"{self.work}-{number}"
 
     def key(self, number: int, data: NDArray[Any] | bytes) -> bytes:
@@ -114,6 +118,7 @@ class ChunkJournals:
             DataError: another process has it.
             OSError: it cannot be made.
         """
+        assert self.folder is not None
         with self._making:
             if not self.kept:
                 self.folder.mkdir(exist_ok=True)
@@ -141,7 +146,7 @@ class ChunkJournals:
             seconds: that it took.
             data: bytes to keep.
         """
-        if self.is_full:
+        if self.folder is None or self.is_full:
             return False
         if getattr(self.model, "journaled", False):
             return True
@@ -156,10 +161,14 @@ class ChunkJournal:
         job: of all chunks.
         number: of this one.
         data: that it is made of.
+        reached: called with what is done of it.
     """
 
-    def __init__(self, job: ChunkJournals, number: int, data: NDArray[Any] | bytes) -> None:
+    def __init__(
+        self, job: ChunkJournals, number: int, data: NDArray[Any] | bytes, reached: Reached
+    ) -> None:
         self._job, self._number, self._data = job, number, data
+        self._reached, self._done, self._is_new = reached, 0.0, False
         self._began = self._saved = time.monotonic()
         self._key: bytes | None = None
         self._is_there = self._is_taken_up = False
@@ -192,39 +201,51 @@ class ChunkJournal:
                 "run the command without --resume",
             ) from error
         self._is_there = self._is_taken_up = True
+        self.tell(float(arrays["done"]))
         self._within = _part(arrays, "model/") if arrays["within"] else None
         return _part(arrays, "engine/")
 
     def begin_anew(self) -> bool:
         """Do not use what was saved; False where it was not used anyway."""
         was_taken_up, self._may_take_up, self._is_taken_up = self._is_taken_up, False, False
+        self._done = 0.0
         return was_taken_up
 
-    def group(self, message: Message, engine: Arrays) -> Journal:
+    def group(self, message: Message, engine: Arrays, span: tuple[float, float]) -> Journal:
         """The journal of the next group; where it is due, the state before that is saved.
 
         Args:
             message: of the chunk.
             engine: what the engine needs to get to this group.
+            span: of this group in the work on the chunk, within 0 ... 1.
 
         Raises:
             KeyboardInterrupt: the user wants to stop, and the state is saved.
             OSError: it cannot be written.
         """
         state, self._within = self._within, None
+        self.tell(span[0])
+        self._is_new = True
         if state is None and self.due():
             self.save(message, engine)
-        return _GroupJournal(self, engine, state)
+        return _GroupJournal(self, engine, state, span)
+
+    def tell(self, done: float) -> None:
+        """Say what share of the work on the chunk is done; a smaller one than before is ignored."""
+        self._done = max(self._done, min(done, 1.0))
+        self._reached(self._done, self._is_new)
 
     def due(self) -> bool:
         """Whether to save now."""
         job = self._job
+        if job.folder is None:
+            return False
         return job.stop.asked or time.monotonic() - self._saved >= job.interval
 
     def save(
         self, message: Message, engine: Arrays, model: Arrays | None = None, *, durable: bool = True
     ) -> None:
-        """Save the state of the chunk.
+        """Save the state of the chunk, where the job keeps any.
 
         Args:
             message: of the chunk.
@@ -236,8 +257,11 @@ class ChunkJournal:
             KeyboardInterrupt: the user wants to stop, and the state is saved.
             OSError: it cannot be written.
         """
+        if self._job.folder is None:
+            return
         arrays = {
             **_message_arrays(message),
+            "done": np.float64(self._done),
             "within": np.bool_(model is not None),
             **{f"engine/{name}": value for name, value in engine.items()},
             **{f"model/{name}": value for name, value in (model or {}).items()},
@@ -259,6 +283,7 @@ class ChunkJournal:
         Raises:
             KeyboardInterrupt, OSError: as :meth:`save`.
         """
+        self.tell(1.0)
         if self._is_there or self.due():
             self.save(message, engine)
         elif data is not None:
@@ -292,11 +317,14 @@ class _GroupJournal:
     _chunk: ChunkJournal
     _engine: Arrays
     _state: dict[str, NDArray[Any]] | None
+    _span: tuple[float, float]
 
     def state(self) -> dict[str, NDArray[Any]] | None:
         return self._state
 
-    def due(self) -> bool:
+    def due(self, done: float = 0.0) -> bool:
+        start, end = self._span
+        self._chunk.tell(start + done * (end - start))
         return self._chunk.due()
 
     def save(self, message: Message, arrays: Arrays) -> None:
@@ -344,7 +372,7 @@ def _restore(message: Message, arrays: Mapping[str, NDArray[Any]], path: Path) -
             and 0 <= start <= message.initial_words
             and 0 <= low_water <= size
             and bool(((heads >= HEAD_MIN) & (heads < HEAD_MAX)).all())
-            and arrays["within"].shape == ()
+            and arrays["within"].shape == arrays["done"].shape == ()
         )
     except (KeyError, ValueError, TypeError) as error:
         raise saved_state.DamagedStateError(f"{path}: damaged") from error

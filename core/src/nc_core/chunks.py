@@ -74,7 +74,8 @@ def _encode_chunk(
     for index in range(done, len(groups)):
         start, end = groups[index]
         state = {"groups": np.int64(index), "bound": np.float64(bound)}
-        within = _within_group(model, journal, message, state)
+        span = start / len(blocks), end / len(blocks)
+        within = _within_group(model, journal, message, state, span)
         bound += model.push(coder, message, blocks[start:end], **within)
     if journal is not None and done < len(groups):
         state = {"groups": np.int64(len(groups)), "bound": np.float64(bound)}
@@ -112,7 +113,8 @@ def decode_chunk(
             blocks[len(blocks) - len(saved["blocks"]) :] = saved["blocks"]
         for start, end in reversed(groups[:left]):
             state = {"groups": np.int64(left), "blocks": blocks[end:]}
-            within = _within_group(model, journal, message, state)
+            span = 1 - end / len(blocks), 1 - start / len(blocks)
+            within = _within_group(model, journal, message, state, span)
             group = (end - start, *shape[1:])
             blocks[start:end] = model.pop(coder, message, group, blocks.dtype, **within)
             left -= 1
@@ -179,15 +181,20 @@ def chunk_cost(payload: bytes, header: Header) -> ChunkCost:
 
 
 def _within_group(
-    model: LosslessModel, journal: ChunkJournal | None, message: Message, state: Mapping[str, Any]
+    model: LosslessModel,
+    journal: ChunkJournal | None,
+    message: Message,
+    state: Mapping[str, Any],
+    span: tuple[float, float],
 ) -> dict[str, Any]:
     """The keyword for ``push`` or ``pop`` of one group; none for a model that does not ask for it.
 
-    What the engine has so far is saved first, where that is due.
+    What the engine has so far is saved first, where that is due. The span is the group's in the
+    work on the chunk, within 0 ... 1.
     """
     if journal is None:
         return {}
-    within = journal.group(message, state)
+    within = journal.group(message, state, span)
     return {"journal": within} if getattr(model, "journaled", False) else {}
 
 

@@ -20,13 +20,11 @@ from nc_core.header import Header
 from nc_core.metadata import METADATA_LIMITS, item_of_metadata, unpack_metadata
 from nc_core.parallel import in_order
 from nc_core.protocols import Coder, LosslessModel
+from nc_core.samples_done import Progress, SamplesDone
 
-__all__ = ["Damage", "Decoded", "Progress", "decode_container"]
+__all__ = ["Damage", "Decoded", "decode_container"]
 
 _MOST_LOST = 1 << 24
-
-Progress = Callable[[int, int], None]
-"""Called with (samples done, samples in all)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,8 @@ def decode_container(
         wanted: indices of the items to decode; None for all. Only their chunks are read.
         on_damage: called where an item is lost, which is then left out; None to raise.
         threads: chunks decoded at once.
-        progress: called after every chunk.
+        progress: called after every chunk, and within those of a model that says how far it is;
+            in whatever thread, one call at a time.
         journals: where decoded chunks and the state within others are kept, and taken up.
 
     Raises:
@@ -97,14 +96,19 @@ def decode_container(
     checksums = (
         Checksums(header.content, reader.footer, header.file) if reader.damage is None else None
     )
-    total, done = sum(header.content[index].dims for index in wanted), 0
+    done = SamplesDone(sum(header.content[index].dims for index in wanted), progress)
+    journals = journals or ChunkJournals(None, "decode", header, model)
+
+    def samples(task: _Task) -> int:
+        return sum(tile.dims for tile in task.tiles if tile.item in wanted)
 
     def decode(task: _Task) -> tuple[_Task, NDArray[Any] | CorruptFileError]:
         if task.error is not None:
             return task, task.error
         tile = task.tiles[0]
         shape = (len(task.tiles), *tile.shape)
-        journal = None if journals is None else journals.chunk(task.seed, task.payload)
+        reached = done.within(task.seed, samples(task))
+        journal = journals.chunk(task.seed, task.payload, reached)
         try:
             return task, decode_chunk(
                 task.payload, shape, tile.dtype, task.seed, header, model, coder, journal
@@ -131,11 +135,9 @@ def decode_container(
                         continue
                     on_damage(Damage(error))
                 yield item
-        done += sum(tile.dims for tile in task.tiles if tile.item in wanted)
-        if progress is not None:
-            progress(done, total)
-        if journals is not None:
-            journals.stop_if_asked()
+        done.finish(task.seed, samples(task))
+        journals.stop_if_asked()
+    done.end()
 
 
 def _whole_items(

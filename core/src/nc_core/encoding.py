@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,12 +18,12 @@ from nc_core.chunk_journal import ChunkJournals
 from nc_core.chunks import CODE, ChunkCost, chunk_cost, encode_chunk
 from nc_core.container import ContainerWriter, chunk_size, whole_chunks
 from nc_core.content import Content
-from nc_core.decoding import Progress
 from nc_core.header import Header
 from nc_core.metadata import pack_metadata
 from nc_core.parallel import in_order
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
+from nc_core.samples_done import Progress, SamplesDone
 from nc_core.sources import Metadata, Source
 
 __all__ = ["Encoding"]
@@ -65,7 +66,8 @@ class Encoding:
         journals: ChunkJournals | None = None,
     ) -> None:
         self._file, self._header, self._source = file, header, source
-        self._model, self._coder, self._journals = model, coder, journals
+        self._model, self._coder = model, coder
+        self._journals = journals or ChunkJournals(None, "encode", header, model)
         self._digests: list[str] = []
         self._cost = ChunkCost()
         self.chunks_kept = self.chunks_done = 0
@@ -81,15 +83,13 @@ class Encoding:
         content = self._source.content
         _log_plan(content, self._header)
         writer = self._take_up()
-        total, done = content.dims, 0
-        for task, payload in in_order(self._encode, self._tasks(), threads):
+        done = SamplesDone(content.dims, progress)
+        encode = partial(self._encode, done)
+        for task, payload in in_order(encode, self._tasks(), threads):
             if payload is not None:
                 self._append(writer, task, payload)
-            done += task.blocks.size
-            if progress is not None:
-                progress(done, total)
-            if self._journals is not None:
-                self._journals.stop_if_asked()
+            done.finish(task.seed, task.blocks.size)
+            self._journals.stop_if_asked()
         rates = {
             "bound_bits": round(self._cost.bound, 3),
             "initial_bits": self._cost.initial,
@@ -127,13 +127,14 @@ class Encoding:
         self._file.flush()
         self._cost += chunk_cost(payload, self._header)
         self.chunks_done += 1
-        if self._journals is not None:
-            self._journals.drop(task.seed)
+        self._journals.drop(task.seed)
 
-    def _encode(self, task: _Task) -> tuple[_Task, bytes | None]:
+    def _encode(self, done: SamplesDone, task: _Task) -> tuple[_Task, bytes | None]:
+        reached = done.within(task.seed, task.blocks.size)
         if task.seed < self.chunks_kept:
+            reached(1.0, False)
             return task, None
-        journal = None if self._journals is None else self._journals.chunk(task.seed, task.blocks)
+        journal = self._journals.chunk(task.seed, task.blocks, reached)
         return task, encode_chunk(
             task.blocks, task.seed, self._header, self._model, self._coder, journal
         )

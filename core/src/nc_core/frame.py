@@ -29,6 +29,32 @@ class Frame:
     width: int
     padding: Padding
 
+    @classmethod
+    def of_blocks(
+        cls,
+        image: tuple[int, int, int],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        padding: Padding,
+    ) -> Frame:
+        """The frame of blocks that a codec was given.
+
+        Args:
+            image: (channels, height, width) of the networks' images.
+            shape: (B, C, h, w) of the blocks.
+            dtype: of their samples.
+            padding: what surrounds them.
+
+        Raises:
+            ValueError: other channels or dtype, a side of 0, or larger than the images.
+        """
+        fits = len(shape) == 4 and shape[1] == image[0] and all(shape[1:])
+        if not fits or shape[2] > image[1] or shape[3] > image[2] or dtype != np.uint8:
+            raise ValueError(
+                f"blocks are uint8, (B, {image[0]}, up to {image[1:]}), not {dtype} {shape}"
+            )
+        return cls(image, shape[2], shape[3], padding)
+
     @property
     def dims(self) -> int:
         """Samples of one block."""

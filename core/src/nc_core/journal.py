@@ -11,7 +11,7 @@ keyword ``journal``, with which they keep their state within the group:
         while step < self.steps:
             ...                                       # changes message, x and bits
             step += 1
-            if journal is not None and journal.due():
+            if journal is not None and journal.due(step / self.steps):
                 journal.save(message, {"step": np.int64(step), "bits": np.float64(bits), "x": x})
         return bits
 
@@ -43,10 +43,14 @@ class Journal(Protocol):
         """
         ...
 
-    def due(self) -> bool:
+    def due(self, done: float = 0.0) -> bool:
         """Whether to save now: a minute has passed since the last time, or the user wants to stop.
 
         Costs nothing; ask after every step that ends in a state that can be saved.
+
+        Args:
+            done: share of this call's work that is done, 0 ... 1, what an earlier process did of it
+                included. The user is shown how far the work is.
         """
         ...
 

@@ -220,9 +220,9 @@ class _Saved:
         """What the model kept."""
         return self._state
 
-    def due(self) -> bool:
-        """Whether to save now."""
-        return self._journal is not None and self._journal.due()
+    def due(self, done: float = 0.0) -> bool:
+        """Whether to save now; a lead-in takes no time to speak of."""
+        return self._journal is not None and self._journal.due(done)
 
     def save(self, message: Message, arrays: Mapping[str, Any]) -> None:
         """Save what the model keeps, and the lead-in."""

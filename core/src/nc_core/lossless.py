@@ -17,7 +17,7 @@ from typing import BinaryIO
 from nc_core.chunk_journal import HOW_TO_RESUME, INTERVAL_SECONDS, ChunkJournals, Work
 from nc_core.coding import coding_of, told_anew
 from nc_core.container import ContainerReader
-from nc_core.decoding import Decoded, Progress, decode_container
+from nc_core.decoding import Decoded, decode_container
 from nc_core.encoding import Encoding
 from nc_core.errors import CorruptFileError, InterruptedWorkError, WorkError
 from nc_core.files import check_target, describe_os_error, made_folder
@@ -25,6 +25,7 @@ from nc_core.header import Header, check_block
 from nc_core.partial_file import PartialFile, partial_file
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
+from nc_core.samples_done import Progress
 from nc_core.signals import StopRequest, heeded
 from nc_core.sources import Source
 
@@ -55,8 +56,10 @@ def compress_source(
         verify: decode the finished file and compare, before it gets its name.
         force: replace an existing file.
         resume: go on with what an interrupted run left beside ``path``.
-        progress: called after every chunk; with ``verify`` a sample that is coded and not yet
-            compared counts as half a sample.
+        progress: called after every chunk, and within those of a model that says how far it is;
+            in whatever thread, one call at a time. With ``verify`` a sample that is coded and not
+            yet compared counts as half a sample. What an earlier run left is told with the first
+            work of this one.
         journal_seconds: time after which the state within a chunk is kept again, and the most work
             that a kill costs; None: only whole chunks are kept.
 

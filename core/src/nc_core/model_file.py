@@ -43,6 +43,8 @@ __all__ = [
 SCHEMA = "nc.model/1"
 EXTRAS = "float/"
 _KEY = "nc"
+_ZIP = b"PK\x03\x04"
+_IMPORT = "'nc run PACKAGE import-checkpoint' makes a model file of a checkpoint"
 _MAX_HEADER_BYTES = 1 << 24
 _MAX_AXES = 8
 _MAX_SIDE = 1 << 40
@@ -258,6 +260,10 @@ def _check_header_size(path: Path) -> None:
     with path.open("rb") as file:
         prefix = file.read(8)
     length = int.from_bytes(prefix, "little")
+    if prefix.startswith(_ZIP):
+        raise DataError(
+            f"{path}: a zip archive, as PyTorch's checkpoints are, not a model file", _IMPORT
+        )
     if len(prefix) < 8 or length + 8 > path.stat().st_size:
         raise DataError(f"{path}: not a whole model file")
     if length > _MAX_HEADER_BYTES:
@@ -275,7 +281,7 @@ def _check_layout(view: Any, what: str) -> None:
 
 def _parse_document(metadata: Mapping[str, str], path: str) -> dict[str, Any]:
     if _KEY not in metadata:
-        raise DataError(f"{path}: safetensors, but not a model file of nc")
+        raise DataError(f"{path}: safetensors, but not a model file of nc", _IMPORT)
     try:
         document = json.loads(metadata[_KEY])
         canonical_json(document)  # refuses what has no canonical form: NaN, lone surrogates
@@ -287,6 +293,10 @@ def _parse_document(metadata: Mapping[str, str], path: str) -> dict[str, Any]:
 
 def _check_document(document: Any, path: str) -> None:
     schema = document.get("schema") if isinstance(document, dict) else None
+    if str(schema).startswith("nc.checkpoint/"):
+        raise DataError(
+            f"{path}: a checkpoint to resume from, not a model file", "give the run directory"
+        )
     if schema != SCHEMA:
         raise DataError(
             f"{path}: a model file of schema {schema!r}; this program reads '{SCHEMA}'",

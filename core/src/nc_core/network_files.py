@@ -79,8 +79,18 @@ def refusing(file: ModelFile, family: str) -> Iterator[None]:
     except DataError as error:
         raise DataError(f"model '{file.name}': {error.message}", error.hint) from error
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        reason = f": {error}" if isinstance(error, ValueError) else ""
+        reason = f": {_reason(error)}" if isinstance(error, ValueError) else ""
         raise DataError(f"model '{file.name}': not a model of family '{family}'{reason}") from error
+
+
+def _reason(error: ValueError) -> str:
+    """In one line what is wrong; of several wrong settings the first."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return ": ".join([".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")])
 
 
 def load_networks(

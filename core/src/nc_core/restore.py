@@ -25,10 +25,11 @@ from nc_core.errors import (
 from nc_core.files import check_target, describe_os_error, made_folder
 from nc_core.header import Header
 from nc_core.images import Image, write_image
-from nc_core.lossless import Decoded, Progress, decode_container
+from nc_core.lossless import Decoded, decode_container
 from nc_core.models import DEFAULT_CODER, installed, load_model, model_by_id
 from nc_core.plugins import PluginManager
 from nc_core.protocols import Coder, LosslessModel
+from nc_core.samples_done import Progress
 from nc_core.specs import CoderSpec
 from nc_core.staging import publish, staging_folder
 from nc_core.unfinished_decoding import unfinished_decoding
@@ -120,7 +121,7 @@ def restore_arrays(
         container: open.
         wanted: indices of items; None for every image, or the one array.
         threads: chunks decoded at once.
-        progress: called after every chunk.
+        progress: as that of :func:`nc_core.decoding.decode_container`.
 
     Raises:
         UsageError: an index of no item.
@@ -162,7 +163,7 @@ def restore_files(
         threads: chunks decoded at once.
         force: replace existing files.
         resume: go on with what an interrupted run left in ``folder``.
-        progress: called after every chunk.
+        progress: as that of :func:`nc_core.decoding.decode_container`.
         journal_seconds: time after which the state within a chunk is kept again, and the most work
             that a kill costs; None: nothing is kept.
 

@@ -20,8 +20,10 @@ _SCHEMA = "nc.run/1"
 _VERSIONS_OF = ("nc-core", "numpy", "torch", "lightning-fabric")
 
 
-def describe_run(config: Mapping[str, Any], command: str, recipe: str | None) -> dict[str, Any]:
-    """The document: schema, command, recipe, resolved configuration and versions."""
+def describe_run(
+    config: Mapping[str, Any], command: str, recipe: str | None, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The document: schema, command, recipe, overrides, resolved configuration and versions."""
     versions = {"python": sys.version.split()[0]}
     for name in _VERSIONS_OF:
         with suppress(metadata.PackageNotFoundError):
@@ -30,6 +32,7 @@ def describe_run(config: Mapping[str, Any], command: str, recipe: str | None) ->
         "schema": _SCHEMA,
         "command": command,
         "recipe": recipe,
+        "overrides": list(overrides),
         "config": json.loads(json.dumps(config, allow_nan=False)),
         "versions": versions,
     }

@@ -4,8 +4,9 @@
     metrics.jsonl      one JSON record per line, each with its ``step``
     timing.jsonl       the same for seconds, which no two runs have in common
     progress.csv       metrics as a table, of papers whose original wrote one
+    log.txt            the same to read
     checkpoints/       step-000001000.safetensors, the last few
-    model.safetensors  the model as of the best evaluation so far
+    model.safetensors  the model as of the best evaluation so far; variants are model-NAME
     results/           NAME.json, what evaluators found
     samples/           NAME-STEP.png, what evaluations drew
 
@@ -39,9 +40,10 @@ from nc_core.run_logs import encode_record, read_records
 __all__ = ["RunDirectory", "is_main_process"]
 
 _LOGS = ("metrics.jsonl", "timing.jsonl")
-_TABLE = "progress.csv"
+_TABLES = ("progress.csv", "log.txt")
 _FOLDERS = ("checkpoints", "results", "samples", "tensorboard")
 _MODEL = "model.safetensors"
+_VARIANTS = "model-*.safetensors"
 _CHECKPOINT = re.compile(r"step-(\d{9,})\.safetensors")
 _RESULT = re.compile(r"[A-Za-z0-9][\w.+@-]*")
 
@@ -55,7 +57,7 @@ class RunDirectory:
     Attributes:
         path: the folder.
         config: the resolved configuration.
-        about: command, recipe and versions.
+        about: command, recipe, overrides and versions.
         resumed: it existed, and the run goes on.
 
     Example:
@@ -81,6 +83,7 @@ class RunDirectory:
         *,
         command: str = "",
         recipe: str | None = None,
+        overrides: Sequence[str] = (),
         force: bool = False,
         resume: bool = False,
         may_differ: Sequence[str] = (),
@@ -93,6 +96,7 @@ class RunDirectory:
             config: plain JSON data.
             command: what runs, for the record (``bitswap train``).
             recipe: name of the recipe, for the record.
+            overrides: what was given beside it (``training.batch_size=64``), for the record.
             force: replace an existing run.
             resume: go on with an existing run of the same configuration; start where there is
                 none, or where one ended before it wrote anything.
@@ -103,7 +107,7 @@ class RunDirectory:
             DataError: another process uses it, it exists, or it is something else.
             UsageError: ``resume`` with another configuration.
         """
-        document = describe_run(config, command, recipe)
+        document = describe_run(config, command, recipe, overrides)
         if not is_main_process():
             return cls(path, document, None, resumed=resume)
         _refuse_foreign(path)
@@ -278,7 +282,8 @@ def _clean(path: Path, *, everything: bool) -> None:
         for folder in (path, *(path / name for name in _FOLDERS)):
             remove_leftovers(folder)
         if everything:
-            for name in (_MODEL, _TABLE, *_LOGS):
+            variants = (file.name for file in path.glob(_VARIANTS))
+            for name in (_MODEL, *variants, *_TABLES, *_LOGS):
                 (path / name).unlink(missing_ok=True)
             for name in _FOLDERS:
                 if (path / name).is_dir():

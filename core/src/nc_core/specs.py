@@ -157,7 +157,8 @@ class CodingOption(_Checked):
         key: of the model's coding option that it sets; by default ``name``. Several options may
             set one, and a user then gives one of them.
         metavar: what stands for the value in the help text.
-        kind: ``text``, or ``int`` for a whole number from 0.
+        kind: ``text``, or ``int`` for a whole number.
+        minimum: the smallest one.
 
     Raises:
         TypeError, ValueError: as :class:`Spec`.
@@ -170,6 +171,7 @@ class CodingOption(_Checked):
     key: str = ""
     metavar: str = "VALUE"
     kind: Literal["text", "int"] = "text"
+    minimum: int = 0
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -180,6 +182,8 @@ class CodingOption(_Checked):
                 raise ValueError(f"{what} {name!r} of a coding option is not kebab-case")
         if self.kind not in ("text", "int"):
             raise ValueError(f"kind {self.kind!r} of {self._label} is not text or int")
+        if type(self.minimum) is not int:
+            raise TypeError(f"minimum of {self._label} must be an integer, not {self.minimum!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

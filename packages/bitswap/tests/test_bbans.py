@@ -180,14 +180,10 @@ def test_a_batch_changes_neither_words_nor_bits(small: BbansCodec) -> None:
     np.testing.assert_array_equal(words[0], words[1])
 
 
-def test_equal_images_in_different_places_draw_equal_latents_and_others_do_not(
-    small: BbansCodec,
-) -> None:
+def test_equal_images_in_different_places_draw_equal_latents(small: BbansCodec) -> None:
     blocks = patterns(small.architecture, 2, seed=4)
     bits = small.bits(np.concatenate([blocks, blocks[::-1]]))
     np.testing.assert_array_equal(bits, bits[[3, 2, 1, 0]])
-    counts = [small._counts(block) for block in blocks]
-    assert not np.array_equal(counts[0], counts[1])
 
 
 def test_grey_levels_are_refused_by_binary_models(tmp_path: Path) -> None:

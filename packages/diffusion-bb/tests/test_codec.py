@@ -178,7 +178,7 @@ def test_every_kind_of_model_codes(tmp_path: Path, diffusion: dict[str, Any]) ->
         ({"batch-size": "2.5"}, "whole number"),
         ({"bins-per-deviation": "nan"}, "bins-per-deviation is a number from 1"),
         ({"clip": "yes"}, "on or off"),
-        ({"speed": "9"}, "unknown 'speed'"),
+        ({"speed": "9"}, "unknown coding option 'speed'"),
     ],
 )
 def test_what_it_cannot_be_told_is_refused(
@@ -240,6 +240,7 @@ class _Notebook:
 
     def __init__(self, entries: int) -> None:
         self._left = entries
+        self.told: list[float] = []
         self._kept: tuple[Message, dict[str, Any]] | None = None
 
     def state(self) -> dict[str, NDArray[Any]] | None:
@@ -249,7 +250,8 @@ class _Notebook:
         assert self._kept is not None
         return self._kept[0].copy()
 
-    def due(self) -> bool:
+    def due(self, done: float = 0.0) -> bool:
+        self.told.append(done)
         return True
 
     def save(self, message: Message, arrays: Mapping[str, Any]) -> None:
@@ -289,6 +291,20 @@ def test_a_pop_goes_on_where_it_was_killed(codec: DiffusionCodec, order: str, en
     popped = codec.pop(Rans(), message, blocks.shape, blocks.dtype, journal=journal)
     assert np.array_equal(popped, blocks)
     assert message.is_initial()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_journal_is_told_how_much_is_done(codec: DiffusionCodec, order: str) -> None:
+    codec = codec.with_coding({"order": order, "batch-size": "2"})
+    blocks, message = smooth_images(5), message_of(codec)
+    pushing, popping = _Notebook(-1), _Notebook(-1)
+    codec.push(Rans(), message, blocks, journal=pushing)
+    codec.pop(Rans(), message, blocks.shape, blocks.dtype, journal=popping)
+    for told in (pushing.told, popping.told):
+        assert told == sorted(set(told))
+        assert len(told) % STEPS == 0
+        assert 0 < told[0] <= 2 / 5 / STEPS
+        assert told[-1] == 1
 
 
 def test_a_file_decodes_with_what_it_says(folder: Path, codec: DiffusionCodec) -> None:
@@ -335,3 +351,14 @@ def test_a_trained_model_from_the_top_down_borrows_ten_bits_a_step(
     # Of 12 draws: 3.57 +- 0.05, a deviation of 0.18; latents far off take at most 27 bits each.
     assert bits / digits[:16].size == pytest.approx(3.57, abs=0.5)
     assert borrowed == pytest.approx(97.24, abs=2)
+
+
+@pytest.mark.parametrize("spacing", ["10", "vlb50", "vlb100"])
+def test_one_image_borrows_at_most_eight_bits(
+    trained: tuple[DiffusionCodec, NDArray[np.uint8]], spacing: str
+) -> None:
+    codec, digits = trained
+    codec = codec.with_coding({"respacing": spacing})
+    message = message_of(codec)
+    codec.push(Rans(), message, digits[:1])
+    assert 32 * (codec.initial_words - message.low_water) < 8 * digits[0].size

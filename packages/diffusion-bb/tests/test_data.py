@@ -96,9 +96,8 @@ def test_grey_images_give_three_equal_channels_or_one(tmp_path: Path) -> None:
 
 def test_a_grey_model_refuses_colours(tmp_path: Path) -> None:
     picture(tmp_path / "x.png", np.zeros((8, 8, 3)))
-    images = open_images(f"folder:{tmp_path}", model(8, 1))
     with pytest.raises(DataError, match=r"x\.png: RGB pixels, where the model takes grey"):
-        images.first(1)
+        open_images(f"folder:{tmp_path}", model(8, 1))
 
 
 def test_classes_of_files_are_numbered_in_sorted_order(tmp_path: Path) -> None:
@@ -175,9 +174,8 @@ def test_other_samples_are_refused(tmp_path: Path) -> None:
 )
 def test_bad_image_files_are_named(shared: Path, tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / name).symlink_to(shared / "data" / "broken" / name)
-    images = open_images(f"folder:{tmp_path}", model(32))
     with pytest.raises(DataError, match=reason) as refused:
-        images.first(1)
+        open_images(f"folder:{tmp_path}", model(32))
     assert name in refused.value.message
 
 

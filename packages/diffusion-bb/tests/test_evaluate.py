@@ -15,11 +15,15 @@ from click.testing import CliRunner, Result
 from nc_core.errors import DataError, NcError, UsageError
 from nc_core.images import read_image
 from nc_core.runs import RunDirectory
+from nc_diffusion_bb.commands.demo import demo
 from nc_diffusion_bb.commands.evaluate import evaluate
 from nc_diffusion_bb.commands.plot import plot
 from nc_diffusion_bb.commands.sample import sample
 from nc_diffusion_bb.commands.vlb import vlb
+from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.published import PUBLISHED
+from nc_diffusion_bb.release import write_model
+from nc_diffusion_bb.unet import Architecture, UNet
 from nc_diffusion_bb.vlb_files import load_arrays, save_arrays
 from tiny_codec import STEPS, smooth_images, write_tiny_model
 
@@ -112,7 +116,7 @@ def test_a_table_is_printed_for_people(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--coding", "depth=2"), "unknown 'depth'"),
+        (("--coding", "depth=2"), "unknown coding option 'depth'"),
         (("--steps", "13"), "cannot divide"),
         (("--respacing", "vlb2"), "too few"),
     ],
@@ -123,6 +127,14 @@ def test_what_cannot_be_coded_is_refused_at_once(
     with pytest.raises(UsageError, match=message):
         run(evaluate, *inputs(folder), *arguments, "-o", folder / "refused")
     assert not (folder / "refused").exists()
+
+
+def test_what_is_told_classes_has_no_demonstration(folder: Path) -> None:
+    network = UNet(Architecture(8, 1, 32, 2, 1, (), (1,), 1, classes=3))
+    model = folder / "classes.safetensors"
+    write_model(model, network, DiffusionConfig(steps=STEPS), smooth_images(1))
+    with pytest.raises(DataError, match="class-conditional"):
+        run(demo, "--model", model, "--limit", "2", "--steps", "4")
 
 
 def test_the_bound_of_a_dataset_is_printed_and_kept(folder: Path) -> None:
@@ -142,6 +154,7 @@ def test_the_bound_of_a_dataset_is_printed_and_kept(folder: Path) -> None:
     with pytest.raises(UsageError, match="seed=0"):
         run(vlb, *words, "--resume", "--seed", "1")
     assert (out / "progress.csv").read_text().startswith("samples,total_bpd")
+    assert (out / "log.txt").read_text().splitlines()[-3].startswith("| samples ")
 
 
 def test_steps_and_respacing_are_not_both_given(folder: Path) -> None:

@@ -149,7 +149,7 @@ def test_tensors_tell_how_a_network_is_built(shape: Architecture, tmp_path: Path
     })  # fmt: skip
     description = described_by_file(path, weights, "x")
     assert description.architecture == shape
-    assert description.diffusion.learn_sigma == shape.learned_variance
+    assert description.diffusion.learn_sigma == (shape.out_channels == 2 * shape.in_channels)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

@@ -12,6 +12,8 @@ import torch
 from click.testing import CliRunner
 
 from nc_core.errors import DataError, InterruptedWorkError, UsageError, WorkError
+from nc_core.runs import RunDirectory
+from nc_core.training.loggers import LOGGERS
 from nc_diffusion_bb.commands.original import original
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.original.codec import OriginalCodec
@@ -72,6 +74,28 @@ def test_the_same_command_goes_on_with_another_limit(files: dict[str, str], tmp_
     assert [one["value"] for one in resumed[:4]] == [one["value"] for one in whole[:4]]
 
 
+def test_loggers_keep_what_an_earlier_process_told_them(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    class Recording:
+        def __init__(self, run: RunDirectory, step: int) -> None:
+            told[:] = [earlier for earlier in told if earlier <= step]
+
+        def scalars(self, step: int, values: dict[str, float]) -> None:
+            told.append(step)
+
+        def close(self) -> None: ...
+
+    monkeypatch.setitem(LOGGERS, "tensorboard", Recording)
+    words = ("--logger", "tensorboard", "--no-check", "--save-every", 1)
+    code(files, tmp_path / "run", *words, "--limit", 4)
+    told.append(6)  # of a batch after the last checkpoint
+    code(files, tmp_path / "run", *words, "--resume")
+    assert told == [2, 4, 5]
+
+
 def test_another_number_of_threads_is_refused(files: dict[str, str], tmp_path: Path) -> None:
     code(files, tmp_path / "run", "--limit", 2, "--no-check")
     with pytest.raises(UsageError, match=r"threads=1, not 2.*would decode as noise"):
@@ -128,7 +152,7 @@ def test_an_interruption_says_how_to_go_on(
         return pop(*arguments)
 
     monkeypatch.setattr(OriginalCodec, "pop", interrupted)
-    with pytest.raises(InterruptedWorkError, match="interrupted"):
+    with pytest.raises(InterruptedWorkError, match="whole batches are kept"):
         code(files, tmp_path / "run", "--save-every", 1)
     assert code(files, tmp_path / "run", "--save-every", 1, "--resume")[0]["n"] == 5
     assert len(calls) == 4  # one batch was not decoded again

@@ -109,8 +109,10 @@ def test_rates_and_levels_are_written_as_the_original_does(toy: Toy, tmp_path: P
         "rate_total", "rate_used", "rate_effective", "initial_bits", "encode_cpu_seconds",
         "decode_cpu_seconds",
     ]  # fmt: skip
-    assert [path.name for path in draw_run(tmp_path / "run")] == ["rates.svg"]
-    assert (tmp_path / "run" / "results" / "rates.svg").stat().st_size > 1000
+    figures = ["rates-push.svg", "rates-pop.svg", "rates.svg"]
+    assert [path.name for path in draw_run(tmp_path / "run")] == figures
+    for name in figures:
+        assert (tmp_path / "run" / "results" / name).stat().st_size > 1000
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2])

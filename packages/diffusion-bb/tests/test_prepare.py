@@ -280,6 +280,11 @@ def test_digits_are_those_of_the_reference_experiment(shared: Path, tmp_path: Pa
     assert (out / "test.npy").read_bytes() == b"mine"
 
 
+def test_digits_are_not_found_in_another_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"{tmp_path}: official files of 'mnist' are not there"):
+        run("mnist32", "--from", tmp_path, "-o", tmp_path / "out")
+
+
 def test_digits_get_a_border_and_are_halved_with_rounding_up() -> None:
     digits = np.zeros((1, 28, 28), np.uint8)
     digits[0, :2, :2] = [[1, 0], [0, 1]]  # a mean of 0.5

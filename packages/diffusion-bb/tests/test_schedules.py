@@ -67,7 +67,7 @@ def test_a_list_of_numbers_is_the_same_as_its_text() -> None:
         ("ddim", "no spacing 'ddim'"),
         ("10,x", "no spacing '10,x'"),
         ("3000,10", "cannot divide section of 2000 steps into 3000"),
-        ("0", "no steps"),
+        ("0", "at least one step"),
         ("-3", "-3 steps"),
     ],
 )

@@ -15,25 +15,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 from golden_fill import fill_weights, images, normal_like
 from nc_core.ans import Message, Rans
 from nc_core.config import load_config
-from nc_core.errors import InterruptedWorkError, UsageError, WorkError
+from nc_core.errors import DataError, InterruptedWorkError, UsageError, WorkError
 from nc_core.images import Image, write_image
 from nc_core.model_file import read_model_file, write_model_file
 from nc_core.runs import RunDirectory
 from nc_core.training import FitResult, Hardware, TrainingData, fit
 from nc_core.training.checkpoint import load_checkpoint
 from nc_core.training.schedule import Schedule
+from nc_diffusion_bb.commands.train import train as train_command
 from nc_diffusion_bb.config import DiffusionConfig, TrainConfig
 from nc_diffusion_bb.data import Images, open_images
 from nc_diffusion_bb.half_precision import LossScale, MasterWeights
-from nc_diffusion_bb.release import float_model, load
+from nc_diffusion_bb.release import float_model, load, write_model
 from nc_diffusion_bb.timestep_samplers import DrawnSteps
 from nc_diffusion_bb.train import DiffusionTask, Draw, build_network, check, train
-from nc_diffusion_bb.unet import UNet
+from nc_diffusion_bb.unet import Architecture, UNet
 
 CPU = Hardware(device="cpu", threads=1, loaders=0)
 SMALL = (
@@ -243,6 +245,140 @@ QUARTILES = ("_q0", "_q1", "_q2", "_q3")
 def table(folder: Path) -> list[dict[str, str]]:
     with (folder / "progress.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_tables_are_there_while_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nc_diffusion_bb.progress_table._SECONDS", 0.0)
+    monkeypatch.setattr("nc_diffusion_bb.progress_table._SHARE", 1e9)
+    config = small("training.duration=6", "training.evaluate_every=null")
+    folder = tmp_path / "run"
+    steps: list[list[str]] = []
+
+    def look(done: int, total: int) -> None:
+        steps.append([row["step"] for row in table(folder)] if done > 1 else [])
+
+    with RunDirectory.create(folder, config.to_json()) as run:
+        images = some_images(tmp_path, 24)
+        train(config, run, images, images, hardware=CPU, progress=look)
+    assert steps == [[], ["2"], ["2"], ["2", "4"], ["2", "4"], ["2", "4", "6"]]
+    boxes = (folder / "log.txt").read_text().split("\n\n")
+    assert len(boxes) == 3
+    edge, *lines, end = boxes[2].splitlines()
+    assert {len(line) for line in (edge, *lines, end)} == {len(edge)}
+    assert set(edge) == set(end) == {"-"}
+    cells = dict(line.strip("|").replace(" ", "").split("|") for line in lines)
+    assert (cells["step"], cells["samples"]) == ("6", "48")
+    assert float(cells["loss"]) == pytest.approx(run.metrics()[2]["loss"], rel=1e-3)
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_each_rate_has_a_model_file(tmp_path: Path) -> None:
+    settings = ("training.duration=4", "training.evaluate_every=4")
+    run_training(tmp_path / "run", small(*settings, "optimizer.ema_rates=[0.9,0.99,0.5]"))
+    run = RunDirectory.open(tmp_path / "run")
+    averages = load_checkpoint(run.checkpoint_path(4))["learner"]["task"]["averages"]
+    names = {"0.9": "model", "0.99": "model-0.99", "0.5": "model-0.5"}
+    assert {path.stem for path in run.path.glob("*.safetensors")} == set(names.values())
+    for rate, name in names.items():
+        file = read_model_file(run.path / f"{name}.safetensors")
+        assert (file.name, file.info["ema_rate"]) == (name.replace("model", "run"), float(rate))
+        assert_equal({k: torch.from_numpy(v) for k, v in file.tensors().items()}, averages[rate])
+
+
+# Starting from another model
+
+
+ONE_LEVEL = Architecture(
+    image_size=8, in_channels=1, width=32, out_channels=2, blocks=1, attention_factors=(),
+    multipliers=(1,), dropout=0.1,
+)  # fmt: skip
+
+
+@pytest.fixture
+def other_model(tmp_path: Path) -> Path:
+    """A run directory with a model that came from elsewhere."""
+    network = UNet(ONE_LEVEL)
+    fill_weights(network, "other")
+    pixels = some_images(tmp_path, 5).load(np.arange(5))
+    with RunDirectory.create(tmp_path / "other", {}) as run:
+        write_model(run.model_path, network, DiffusionConfig(steps=8), pixels)
+    return tmp_path / "other"
+
+
+def command(folder: Path, *arguments: object) -> None:
+    """``train`` in a folder for two steps, with images beside it."""
+    some_images(folder.parent, 24), some_images(folder.parent, 5)
+    recipe = folder.parent / "recipe.json"
+    data = [
+        f"data.train=npy:{folder.parent / '24.npy'}",
+        f"data.test=npy:{folder.parent / '5.npy'}",
+    ]
+    settings = ("training.duration=2", "training.evaluate_every=2", "training.log_every=1",
+                "training.checkpoint_every=1", "optimizer.learning_rate=1e-30")  # fmt: skip
+    recipe.write_text(json.dumps(small(*data, *settings).to_json()))
+    words = ["--recipe", recipe, "--device", "cpu", "--out", folder, *arguments]
+    CliRunner().invoke(train_command, [*map(str, words)], catch_exceptions=False)
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_training_starts_from_another_model(tmp_path: Path, other_model: Path) -> None:
+    command(tmp_path / "run", "--initial", other_model)
+    run = RunDirectory.open(tmp_path / "run")
+    file = read_model_file(other_model / "model.safetensors")
+    assert run.config["initial"] == str(other_model)
+    assert run.config["initial_id"] == file.id
+    assert read_model_file(run.model_path).info["initial"] == str(other_model)
+    assert run.about["overrides"] == [
+        f"recipe={tmp_path / 'recipe.json'}",
+        f"initial={other_model}",
+    ]
+    learner = load_checkpoint(run.checkpoint_path(2))["learner"]
+    weights = float_model(file)[0].state_dict()
+    for found in (learner["module"], *learner["task"]["averages"].values()):
+        for name, value in weights.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_a_run_that_is_resumed_knows_where_it_started(tmp_path: Path, other_model: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    faster = ("--set", "optimizer.learning_rate=1e-3")
+    command(whole, "--initial", other_model, *faster)
+    command(killed, "--initial", other_model, *faster, "--set", "training.duration=1")
+    (other_model / "model.safetensors").rename(tmp_path / "gone.safetensors")
+    command(killed, "--resume", *faster)
+    states = [load_checkpoint(RunDirectory.open(f).checkpoint_path(2)) for f in (whole, killed)]
+    assert_equal(states[0]["learner"], states[1]["learner"])
+    assert RunDirectory.open(killed).config == RunDirectory.open(whole).config
+    with pytest.raises(UsageError, match=r"started with initial=.*other, not .*gone"):
+        command(killed, "--resume", *faster, "--initial", tmp_path / "gone.safetensors")
+    with pytest.raises(DataError, match="other"):
+        command(tmp_path / "new", "--initial", other_model)
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_a_run_without_checkpoint_starts_again_from_its_model(
+    tmp_path: Path, other_model: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        command(folder, "--initial", other_model)
+    for step in (1, 2):
+        RunDirectory.open(killed).checkpoint_path(step).unlink()
+    command(killed, "--resume")
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_another_network_is_no_start(tmp_path: Path, other_model: Path) -> None:
+    with pytest.raises(UsageError, match=r"width 32 instead of 64, heads 4 instead of 2\n"):
+        command(tmp_path / "run", "--initial", other_model, "--set", "model.width=64",
+                "--set", "model.heads=2")  # fmt: skip
+    with pytest.raises(UsageError, match="import-checkpoint"):
+        command(tmp_path / "run", "--initial", "model010000.pt")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("without_lowering")

@@ -21,13 +21,14 @@ from golden_trained import TrainedModel, golden_trained
 from nc_core.errors import InterruptedWorkError
 from nc_core.runs import RunDirectory
 from nc_core.training import Hardware
-from nc_diffusion_bb import vlb_run
+from nc_diffusion_bb import vlb_parts
 from nc_diffusion_bb.commands.vlb import vlb
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.data import Images
 from nc_diffusion_bb.diffusion import GaussianDiffusion
 from nc_diffusion_bb.unet import Architecture, UNet
-from nc_diffusion_bb.vlb import NoiseStream, Spread, Terms, bound_of, fill_terms
+from nc_diffusion_bb.vlb import NoiseStream, Spread, Terms, fill_terms
+from nc_diffusion_bb.vlb_parts import bound_of
 from nc_diffusion_bb.vlb_run import BoundPlan, evaluate_bound, finished_bound
 from tiny_codec import smooth_images, write_tiny_model
 
@@ -136,12 +137,12 @@ def test_the_bound_with_own_noise_lies_within_the_originals_spread(
 ) -> None:
     runs = np.load(shared / GOLDEN / "trained_m16_runs.npz")
     diffusion = GaussianDiffusion.of(trained.config, respacing)
-    totals, terms = bound_of(trained.network, diffusion, trained.arrays["images"][:images])
+    bound = bound_of(trained.network, diffusion, trained.arrays["images"][:images])
     drawn = runs[f"{respacing}.vlb_total"][:, :images].astype(float)
     # Of an image, draws differ by so much; a mean over images of one more draw by this.
     spread = np.sqrt((drawn.var(axis=0, ddof=1).mean() / images) * (1 + 1 / len(drawn)))
-    assert abs(totals.mean() - drawn.mean()) < 4 * spread
-    assert terms.mean.sum() == pytest.approx(totals.mean())
+    assert abs(bound.totals.mean() - drawn.mean()) < 4 * spread
+    assert bound.spreads["vb"].mean.sum() == pytest.approx(bound.totals.mean())
 
 
 def test_noise_depends_on_the_image_and_not_on_its_batch() -> None:
@@ -171,7 +172,7 @@ def test_the_bound_does_not_depend_on_the_batch() -> None:
     one, other = (
         bound_of(plan.network, plan.diffusion, pixels, batch_size=size) for size in (7, 2)
     )
-    np.testing.assert_allclose(one[0], other[0], rtol=1e-5)
+    np.testing.assert_allclose(one.totals, other.totals, rtol=1e-5)
 
 
 def test_spreads_of_parts_are_those_of_the_whole() -> None:
@@ -244,7 +245,7 @@ def test_a_killed_run_goes_on_from_what_it_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = run_through(tiny_plan(), tmp_path / "whole")
-    monkeypatch.setattr(vlb_run, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(vlb_parts, "_SAVE_SECONDS", 0.0)
     with pytest.raises(SystemExit):
         run_through(tiny_plan(), tmp_path / "a", progress=stopping(11, SystemExit))
     seen: list[float] = []

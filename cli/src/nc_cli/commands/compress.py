@@ -68,9 +68,10 @@ def command(
 ) -> None:
     """Compress images, folders of images or a dataset into one .ncz file.
 
-    The pixels come back exactly: 8 or 16 bits, grey or RGB, with or without alpha, colour
-    profile and EXIF included. The file is decoded and compared before success is reported.
-    INPUT is an image, a folder, or - for an image on standard input.
+    The pixels come back exactly, colour profile and EXIF included. 'predictive' codes 8 or 16 bits,
+    grey or RGB, with or without alpha; 'nc list models' says what other models are for. The file is
+    decoded and compared before success is reported. INPUT is an image, a folder, or - for an image
+    on standard input.
     """
     to_stdout = out is not None and str(out) == "-"
     if to_stdout and as_json:
@@ -124,7 +125,8 @@ def _compress(
     loaded = load_model(model, plugins, keep=True, order=order, coding=coding)
     _log.info("model %s (id %s), %s arithmetic, coder %s", loaded.name, loaded.id[:12],
               loaded.arithmetic, coder)  # fmt: skip
-    with progress("compressing", source.content.dims, "samples") as advance:
+    samples, resumed = source.content.dims, bool(options.get("resume"))
+    with progress("compressing", samples, "samples", resumed=resumed) as advance:
         return compress_source(
             source,
             target,

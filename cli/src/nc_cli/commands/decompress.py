@@ -154,7 +154,8 @@ def _restore(
             raise UsageError(f"{name}: {count} files", "give a folder for them: -o DIR")
         samples = content.dims if items is None else sum(content[i].dims for i in set(items))
         try:
-            with progress("decompressing", samples, "samples") as advance:
+            resumed = bool(options.get("resume"))
+            with progress("decompressing", samples, "samples", resumed=resumed) as advance:
                 return restore_files(
                     container, folder,
                     wanted=items, keep_going=keep_going,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 from contextlib import redirect_stdout
 
@@ -12,7 +13,7 @@ from nc_cli.lazy import LazyGroup, StandIn
 from nc_cli.options import examples
 from nc_cli.session import current_session
 from nc_core.errors import PluginError
-from nc_core.specs import CommandSpec
+from nc_core.specs import CommandSpec, ModelSpec
 
 __all__ = ["command"]
 
@@ -53,7 +54,7 @@ class PaperGroup(LazyGroup):
             raise PluginError(f"command '{name}': {paper.target} is not a click command")
         if paper.model is None or not isinstance(loaded, click.Group):
             return loaded
-        return _with_file_commands(loaded, paper, f"nc run {name}")
+        return _with_file_commands(loaded, paper, f"nc run {name}", _summary(ctx, paper.model))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write names and summaries of what is installed."""
@@ -74,13 +75,16 @@ class PaperGroup(LazyGroup):
             )
 
 
-def _with_file_commands(group: click.Group, paper: CommandSpec, path: str) -> click.Group:
+def _with_file_commands(
+    group: click.Group, paper: CommandSpec, path: str, summary: str | None
+) -> click.Group:
     """A copy of a paper's group that can also compress, by default with its model, and decompress.
 
     Args:
         group: what the paper brings; its own commands of these names stay.
         paper: names the model, and the options of ``compress`` for it.
         path: of the group, as a user types it.
+        summary: of its model; None where it is not known.
 
     Raises:
         PluginError: such an option is one of every ``compress``.
@@ -89,6 +93,9 @@ def _with_file_commands(group: click.Group, paper: CommandSpec, path: str) -> cl
     from nc_cli.commands import compress, decompress
 
     compress_command = with_coding_options(compress.command, paper.coding, f"{path} compress")
+    if summary is not None:
+        text = inspect.cleandoc(compress_command.help or "")
+        compress_command.help = f"{text}\n\nModel '{paper.model}' is for {summary}."
 
     file = "photo.png.ncz" if paper.example is None else "FILE.ncz"
     extended = copy.copy(group)
@@ -103,6 +110,13 @@ def _with_file_commands(group: click.Group, paper: CommandSpec, path: str) -> cl
     defaults = {"compress": {"model": paper.model}}
     extended.context_settings = {"default_map": defaults, **group.context_settings}
     return extended
+
+
+def _summary(ctx: click.Context, model: str) -> str | None:
+    """What a shipped model is for."""
+    families = current_session(ctx).plugins.specs(ModelSpec)
+    members = (member for family in families for member in family.pretrained)
+    return next((member.summary for member in members if member.name == model), None)
 
 
 def _papers(ctx: click.Context) -> dict[str, CommandSpec]:

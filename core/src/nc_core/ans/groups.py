@@ -5,22 +5,23 @@ group has one block, and the others as many as the message can lend to. Only the
 decides: it pushes the size of a group after the group.
 
 Sizes that are powers of two cost a fraction of a bit each: a size is pushed after the group above
-it, as one of few numbers, of which one is expected.
+it, as one of few numbers, of which one is expected. The last group may have any size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nc_core.ans.distributions import Categorical, Uniform
 from nc_core.ans.message import Message
 from nc_core.errors import CorruptFileError, WorkError
 from nc_core.protocols import Coder
 
-__all__ = ["Group", "pop_groups", "pop_number", "push_groups", "push_number"]
+__all__ = ["Group", "measure_groups", "pop_groups", "pop_number", "push_groups", "push_number"]
 
 # What blocks may borrow, over what the first one did.
 _MARGIN = 1.25
@@ -69,7 +70,7 @@ def push_groups(
         count: of the blocks.
         largest: size of a group.
         push: pushes the blocks of a group, and returns their bits.
-        powers: sizes are powers of two, and at most half of the blocks before, or 1.
+        powers: sizes but the last are powers of two, and at most half of the blocks before, or 1.
         first: to go on from, with the message as ``push`` left it, before or within this group.
 
     Raises:
@@ -88,7 +89,8 @@ def push_groups(
             if kept is None:
                 raise
             message.take(kept)
-            group = group._replace(stop=(group.start + group.stop) // 2, floor=None)
+            fewer = _power_below(group.stop - group.start - 1)
+            group = group._replace(stop=group.start + fewer, floor=None)
             continue
         assert group.floor is not None
         borrowed = group.borrowed if group.start else group.floor - message.low_water
@@ -101,10 +103,12 @@ def push_groups(
         lent = int((message.size - message.low_water) / (_MARGIN * borrowed + 1))
         following = min(max(lent, 1), largest, count - group.stop)
         if powers and following:
-            following = 1 << min(following, max(group.stop // 2, 1)).bit_length() - 1
+            following = min(following, max(group.stop // 2, 1))
+            if group.stop + following < count:
+                following = _power_below(following)
         group = Group(group.stop, group.stop + following, bits, borrowed, neighbour=size)
-    if powers and count:
-        _push_size(coder, message, group.neighbour, largest, count)
+    if powers and count > 1:
+        push_number(coder, message, group.neighbour - 1, largest)
     return group.bits
 
 
@@ -134,10 +138,12 @@ def pop_groups(
     """
 
     def size_before(stop: int, above: int | None = None) -> int:
-        if powers:
-            size = _pop_size(coder, message, largest, stop, above) if stop else 0
+        if stop <= 1:
+            size = stop
+        elif powers and above is not None:
+            size = _pop_size(coder, message, largest, stop, above)
         else:
-            size = 1 + pop_number(coder, message, largest) if stop > 1 else stop
+            size = 1 + pop_number(coder, message, largest)
         if size > stop:
             raise CorruptFileError("the message does not hold as many blocks as it should")
         return size
@@ -158,6 +164,23 @@ def pop_groups(
         size = group.neighbour if powers else size_before(stop)
 
 
+def measure_groups(
+    blocks: NDArray[Any], largest: int, lengths: Callable[[NDArray[Any]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Code lengths of blocks by themselves, without a message.
+
+    Args:
+        blocks: (B, ...).
+        largest: size of a group.
+        lengths: of the blocks of a group, in bits, (B,).
+
+    Returns:
+        float64, (B,).
+    """
+    parts = [blocks[start : start + largest] for start in range(0, len(blocks), largest)]
+    return np.concatenate([np.empty(0), *map(lengths, parts)])
+
+
 def push_number(coder: Coder, message: Message, number: int, count: int) -> None:
     """Push a number of 0 .. count - 1, all equally likely."""
     coder.push(message, np.array([[number]]), Uniform(count, (1, 1)))
@@ -169,7 +192,7 @@ def pop_number(coder: Coder, message: Message, count: int) -> int:
 
 
 def _push_size(
-    coder: Coder, message: Message, size: int, largest: int, stop: int, above: int | None = None
+    coder: Coder, message: Message, size: int, largest: int, stop: int, above: int
 ) -> None:
     """Push a power of two, the size of the group before block ``stop``."""
     numbers = _size_numbers(largest, stop, above)
@@ -177,24 +200,27 @@ def _push_size(
         coder.push(message, np.array([[size.bit_length() - 1]]), numbers)
 
 
-def _pop_size(
-    coder: Coder, message: Message, largest: int, stop: int, above: int | None = None
-) -> int:
+def _pop_size(coder: Coder, message: Message, largest: int, stop: int, above: int) -> int:
     """Pop the size of the group before block ``stop``."""
     numbers = _size_numbers(largest, stop, above)
     return 1 if numbers is None else 1 << int(coder.pop(message, numbers)[0, 0])
 
 
-def _size_numbers(largest: int, stop: int, above: int | None) -> Categorical | None:
+def _size_numbers(largest: int, stop: int, above: int) -> Categorical | None:
     """Logarithms of sizes that the group before block ``stop`` may have; None if only 0.
 
     Sizes are at most half of the blocks before the group, and so a third of ``stop``. Expected is
-    that of the group above, or else the largest.
+    that of the group above; of a last group, which may be a rest, the power of two from there on.
     """
     most = min(largest, max(stop // 3, 1)).bit_length() - 1
     if not most:
         return None
-    expected = most if above is None else min(most, above.bit_length() - 1)
     frequencies = np.full(most + 1, _UNEXPECTED // most)
+    expected = min(most, (above - 1).bit_length())
     frequencies[expected] += (1 << _SIZE_PRECISION) - int(frequencies.sum())
     return Categorical(frequencies)
+
+
+def _power_below(number: int) -> int:
+    """The largest power of two that is at most ``number``, which is at least 1."""
+    return 1 << number.bit_length() - 1

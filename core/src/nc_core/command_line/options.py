@@ -18,17 +18,26 @@ __all__ = [
     "FilePath",
     "all_of",
     "coding",
+    "device",
     "examples",
     "force",
     "json_output",
     "limit",
+    "loggers",
+    "model",
     "out",
+    "overrides_of",
     "plugins_of",
     "recipe",
     "resume",
     "seed",
+    "torch_threads",
     "training_run",
 ]
+
+_NO_OVERRIDES = frozenset(
+    ("as_json", "device", "devices", "force", "loggers", "out", "resume", "threads")
+)
 
 # What every generator of random numbers takes.
 _LARGEST_SEED = 2**63 - 1
@@ -119,6 +128,18 @@ class FilePath(click.Path):
         return super().convert(value, param, ctx)
 
 
+def model(help_text: str, default: str | None = None) -> Callable[[_Command], _Command]:
+    """``--model``, passed as ``model: str``; required where it has no default."""
+    return click.option(
+        "--model",
+        default=default,
+        required=default is None,
+        show_default=default is not None,
+        metavar="NAME",
+        help=f"{help_text}: a registered name, a model file or a run directory.",
+    )
+
+
 def recipe(default: str | None, example: str) -> Callable[[_Command], _Command]:
     """``--recipe`` and ``--set``, passed as ``recipe: str`` and ``settings: tuple[str, ...]``.
 
@@ -152,6 +173,41 @@ def resume() -> Callable[[_Command], _Command]:
     )
 
 
+def device() -> Callable[[_Command], _Command]:
+    """``--device``, passed as ``device: str``: ``cpu``, ``cuda``, ``mps`` or ``auto``."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="KIND",
+        help="cpu, cuda, mps or auto.",
+    )
+
+
+def torch_threads(
+    help_text: str = "Threads of torch on the CPU.",
+) -> Callable[[_Command], _Command]:
+    """``--threads``, passed as ``threads: int | None``; None leaves torch's own number."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        show_default="torch's own",
+        help=help_text,
+    )
+
+
+def loggers() -> Callable[[_Command], _Command]:
+    """``--logger``, passed as ``loggers: tuple[str, ...]``."""
+    return click.option(
+        "--logger",
+        "loggers",
+        multiple=True,
+        type=click.Choice(["tensorboard", "wandb"]),
+        help="Report to this one as well; may be repeated.",
+    )
+
+
 def training_run(help_text: str) -> Callable[[_Command], _Command]:
     """A long run: its directory, what it computes on, and whether it goes on.
 
@@ -164,33 +220,15 @@ def training_run(help_text: str) -> Callable[[_Command], _Command]:
     """
     return all_of(
         out("DIR", help_text),
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            metavar="KIND",
-            help="cpu, cuda, mps or auto.",
-        ),
+        device(),
         click.option(
             "--devices",
             type=click.IntRange(min=1),
             metavar="N",
             help="Processes on this machine, one per device.",
         ),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            metavar="N",
-            show_default="torch's own",
-            help="Threads of torch on the CPU.",
-        ),
-        click.option(
-            "--logger",
-            "loggers",
-            multiple=True,
-            type=click.Choice(["tensorboard", "wandb"]),
-            help="Report to this one as well; may be repeated.",
-        ),
+        torch_threads(),
+        loggers(),
         resume(),
         force(),
     )
@@ -204,6 +242,20 @@ def plugins_of(context: click.Context) -> PluginManager:
 
         return installed()
     return manager
+
+
+def overrides_of(context: click.Context) -> list[str]:
+    """What the command line says, each as ``NAME=VALUE``, but for where to compute and to write."""
+    from click.core import ParameterSource
+
+    found: list[str] = []
+    for name, value in context.params.items():
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name == "settings":
+            found += value
+        elif given and name not in _NO_OVERRIDES:
+            found.append(f"{name}={','.join(map(str, value)) if type(value) is tuple else value}")
+    return found
 
 
 def all_of(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:

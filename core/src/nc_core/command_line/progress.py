@@ -21,6 +21,8 @@ __all__ = ["Advance", "cumulative", "progress", "reported_progress"]
 Advance = Callable[[float], None]
 
 _DELAY_SECONDS = 0.5  # work that ends sooner shows no bar, and does not pay for importing one
+_LEAST_SHARE = 0.001  # of the work, before which it is mostly the start that takes time
+_SHOWN_SECONDS = 0.1  # between two changes of a bar: a screen shows no more
 
 
 def progress(
@@ -29,7 +31,7 @@ def progress(
     unit: str = "items",
     *,
     interval_seconds: float = 10.0,
-    before: float = 0.0,
+    resumed: bool = False,
 ) -> AbstractContextManager[Advance]:
     """Report progress on standard error while a block runs.
 
@@ -38,7 +40,7 @@ def progress(
         total: amount of work; None where it is not known.
         unit: what is counted; ``"bytes"`` are shown in kB and MB.
         interval_seconds: time between two lines where there is no terminal.
-        before: amount that was done earlier, by a job that this one goes on with.
+        resumed: the first amount holds what an earlier run did, so that its time tells nothing.
 
     Returns:
         A context manager; it gives the function that is called with each amount done.
@@ -49,8 +51,8 @@ def progress(
         ...         advance(1)
     """
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return _bar(title, total, unit, before)
-    return _lines(title, total, unit, interval_seconds, before)
+        return _bar(title, total, unit, resumed)
+    return _lines(title, total, unit, interval_seconds, resumed)
 
 
 def cumulative(advance: Advance) -> Callable[[float, float], None]:
@@ -80,8 +82,7 @@ def reported_progress(title: str, unit: str) -> Iterator[Callable[[float, float]
         def tell(done: float, total: float) -> None:
             nonlocal advance, reached
             if advance is None:  # how long this took is not known: a resumed job begins far on
-                advance = stack.enter_context(progress(title, total, unit, before=done))
-                reached = done
+                advance = stack.enter_context(progress(title, total, unit, resumed=True))
             advance(done - reached)
             reached = done
 
@@ -90,11 +91,11 @@ def reported_progress(title: str, unit: str) -> Iterator[Callable[[float, float]
 
 @contextmanager
 def _lines(
-    title: str, total: float | None, unit: str, interval: float, before: float
+    title: str, total: float | None, unit: str, interval: float, resumed: bool
 ) -> Iterator[Advance]:
     """Progress as lines: amount, share and estimated time left."""
     last = time.monotonic()
-    pace = _Pace(before)
+    pace = _Pace(resumed)
 
     def advance(amount: float) -> None:
         nonlocal last
@@ -109,22 +110,25 @@ def _lines(
 
 
 @contextmanager
-def _bar(title: str, total: float | None, unit: str, before: float) -> Iterator[Advance]:
+def _bar(title: str, total: float | None, unit: str, resumed: bool) -> Iterator[Advance]:
     """Progress as a bar, which appears when the work turns out to be long."""
-    started = time.monotonic()
-    pace = _Pace(before)
+    due = time.monotonic() + _DELAY_SECONDS
+    pace = _Pace(resumed)
     with ExitStack() as stack:
         bar: Progress | None = None
 
         def advance(amount: float) -> None:
-            nonlocal bar
+            nonlocal bar, due
             pace.add(amount)
-            if bar is None and time.monotonic() - started >= _DELAY_SECONDS:
+            now = time.monotonic()
+            if now < due and (bar is None or pace.done != total):
+                return
+            due = now + _SHOWN_SECONDS
+            if bar is None:
                 bar = stack.enter_context(_rich_bar())
                 bar.add_task(title, total=total, share="", left="", start=True)
-            if bar is not None:
-                share, left = _share(pace.done, total, unit), pace.time_left(total).lstrip(", ")
-                bar.update(bar.task_ids[0], completed=pace.done, share=share, left=left)
+            share, left = _share(pace.done, total, unit), pace.time_left(total).lstrip(", ")
+            bar.update(bar.task_ids[0], completed=pace.done, share=share, left=left)
 
         yield advance
 
@@ -133,22 +137,24 @@ class _Pace:
     """How much is done, and how fast.
 
     Args:
-        before: what was done before this process began, which took none of its time.
+        resumed: how long the first amount took is not known.
     """
 
-    def __init__(self, before: float) -> None:
-        self.done = before
-        self._before = before
+    def __init__(self, resumed: bool) -> None:
+        self.done = 0.0
+        self._before = None if resumed else 0.0
         self._started = time.monotonic()
 
     def add(self, amount: float) -> None:
         """Count an amount."""
         self.done += amount
+        if self._before is None:
+            self._before, self._started = self.done, time.monotonic()
 
     def time_left(self, total: float | None) -> str:
         """An estimate: ``, 34 s left``; nothing where there is none yet."""
-        worked = self.done - self._before
-        if total is None or worked <= 0:
+        worked = self.done - (self._before or 0.0)
+        if total is None or worked < _LEAST_SHARE * total or worked <= 0:
             return ""
         seconds = time.monotonic() - self._started
         left = max(round(seconds * (total - self.done) / worked), 0)

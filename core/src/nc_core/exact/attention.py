@@ -56,7 +56,10 @@ class Attention(nn.Module):
             mixed = functional.scaled_dot_product_attention(query, key, value).transpose(2, 3)
         else:
             query, key, value = slabs.flatten(0, 1).chunk(3, dim=1)
-            logits = torch.bmm(query.transpose(1, 2) * query.shape[1] ** -0.5, key)
+            scale = query.shape[1] ** -0.5
+            logits = torch.baddbmm(
+                qkv.new_zeros(1), query.transpose(1, 2), key, beta=0, alpha=scale
+            )
             mixed = torch.bmm(value, logits.softmax(dim=2).transpose(1, 2))
         return mixed.reshape(batch, channels // 3, positions)
 

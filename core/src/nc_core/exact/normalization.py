@@ -76,17 +76,42 @@ class GroupNorm(nn.GroupNorm):
         Returns:
             of the shape and type of ``input``.
         """
-        normal = super().forward(input.float())
-        if scale is not None and shift is not None:
-            spread = (..., *[None] * (input.dim() - 2))
-            normal = torch.addcmul(shift[spread].float(), normal, 1 + scale[spread].float())
+        # Whatever can be left out is: on small maps each call costs as much as its arithmetic.
+        is_float = input.dtype is torch.float32
+        values = input if is_float else input.float()
+        own = self._parameters
+        weight, bias = own["weight"], own["bias"]
+        if scale is None or shift is None:
+            normal = torch.group_norm(values, self.num_groups, weight, bias, self.eps)
+        else:
+            affine = _conditioned(weight, bias, scale.float(), shift.float())
+            normal = _normal_rows(values, self.num_groups, *affine, self.eps)
         if self.silu:
             normal = functional.silu(normal)
-        return normal.to(input.dtype)
+        return normal if is_float else normal.to(input.dtype)
 
     def extra_repr(self) -> str:
         """One line for ``print(module)``."""
         return super().extra_repr() + (", silu" if self.silu else "")
+
+
+def _conditioned(
+    weight: Tensor | None, bias: Tensor | None, scale: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The affine map of each example, with scale and shift in it; (B or 1, channels) both."""
+    if weight is None or bias is None:
+        return 1 + scale, shift
+    return torch.addcmul(weight, weight, scale), torch.addcmul(bias + shift, bias, scale)
+
+
+def _normal_rows(values: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Group normalisation with weights and biases (B or 1, channels), in one pass over memory."""
+    if len(weight) == 1:
+        return torch.group_norm(values, groups, weight[0], bias[0], eps)
+    # Of one example that has all channels of all.
+    rows = values.reshape(1, -1, *values.shape[2:])
+    normal = torch.group_norm(rows, len(weight) * groups, weight.view(-1), bias.view(-1), eps)
+    return normal.view(values.shape)
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,14 @@ class MemoryJournal:
         """The arrays to go on from."""
         return self._state
 
-    def due(self) -> bool:
-        """Always."""
+    def due(self, done: float = 0.0) -> bool:
+        """Always.
+
+        Raises:
+            ValueError: no share 0 ... 1.
+        """
+        if not 0.0 <= done <= 1.0:
+            raise ValueError(f"the share that is done is 0 ... 1, not {done}")
         return True
 
     def save(self, message: Message, arrays: Mapping[str, Any]) -> None:

@@ -1,8 +1,17 @@
-"""Where metrics go besides ``metrics.jsonl``: TensorBoard, Weights & Biases."""
+"""Where metrics go besides ``metrics.jsonl``: TensorBoard, Weights & Biases.
+
+A run directory is one run of Weights & Biases, which goes on when it is resumed: its id is the
+sha256 of the folder's absolute path. Runs of one command are a group, what was given on the command
+line are tags, and the project is ``nc`` unless ``WANDB_PROJECT`` says another. Names of metrics are
+those of ``metrics.jsonl`` with ``/`` for ``_`` (``loss/q0``), and with the phase behind them but
+for ``train``.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -14,6 +23,8 @@ from nc_core.lookup import did_you_mean
 from nc_core.runs import RunDirectory
 
 __all__ = ["LOGGERS", "Logger", "open_logger"]
+
+_LONGEST_TAG = 64  # characters that Weights & Biases takes
 
 
 class Logger(Protocol):
@@ -77,22 +88,32 @@ class _WeightsAndBiases:
             self._wandb: Any = importlib.import_module("wandb")
         except ImportError as error:
             raise _missing("wandb") from error
+        folder = run.path.resolve()
+        overrides = run.about.get("overrides", [])
         self._run: Any = self._wandb.init(
-            project="nc",
-            name=run.path.name,
-            group=run.path.name,  # what a resumed run adds is another run of the same group
-            dir=str(run.path),
+            project=os.environ.get("WANDB_PROJECT", "nc"),
+            group=run.about.get("command") or None,
+            name="/".join(folder.parts[-2:]),
+            tags=list(dict.fromkeys(text[-_LONGEST_TAG:] for text in overrides)),
+            id=hashlib.sha256(str(folder).encode()).hexdigest(),
+            # Without it what was logged under this id is replaced, as --force asks for.
+            resume="allow" if run.resumed else None,
+            dir=str(folder),
             config=run.config,
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
+        self._run.log({_slashed(name): value for name, value in values.items()}, step=step)
 
     def image(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
-        self._run.log({name: self._wandb.Image(pixels)}, step=step)
+        self._run.log({_slashed(name): self._wandb.Image(pixels)}, step=step)
 
     def close(self) -> None:
         self._run.finish()
+
+
+def _slashed(name: str) -> str:
+    return name.removesuffix("/train").replace("_", "/")
 
 
 def _missing(name: str) -> MissingDependencyError:

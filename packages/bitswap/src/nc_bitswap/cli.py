@@ -72,6 +72,7 @@ def train(
         config.to_json(),
         command="bitswap train",
         recipe=recipe,
+        overrides=options.overrides_of(context),
         force=force,
         resume=resume,
         may_differ=("training.duration", "training.log_every", "training.keep_checkpoints"),

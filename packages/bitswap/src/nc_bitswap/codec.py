@@ -18,6 +18,7 @@ from nc_bitswap.model import HierarchicalVAE
 from nc_core.ans import TABLES_VERSION, Message, Rans
 from nc_core.ans.bits_back import pop_bb_ans, pop_bit_swap, push_bb_ans, push_bit_swap
 from nc_core.ans.groups import Group, pop_groups, pop_number, push_groups, push_number
+from nc_core.fixed_draws import probe_pixels
 from nc_core.frame import Frame, Padding
 from nc_core.protocols import Block, Coder
 
@@ -166,8 +167,7 @@ class BitswapCodec:
     @cached_property
     def _probe(self) -> str:
         shape = self._networks.architecture
-        ramp = torch.arange(2 * shape.dims).reshape(2, *shape.image_shape)
-        below = ((ramp * ramp) // 97 + ramp // 3) % 256
+        below = torch.from_numpy(probe_pixels((2, *shape.image_shape)))
         digest = hashlib.sha256()
         size = 1 << self._bins.bits
         for level in range(1, shape.levels + 1):
@@ -186,7 +186,4 @@ class BitswapCodec:
 
     def _frame(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Frame:
         image = self._networks.architecture.image_shape
-        fits = len(shape) == 4 and shape[1] == image[0] and all(shape)
-        if not fits or shape[2] > image[1] or shape[3] > image[2] or dtype != np.uint8:
-            raise ValueError(f"blocks are uint8, (B, {image[0]}, up to {image[1:]}), not {shape}")
-        return Frame(image, shape[2], shape[3], self._padding)
+        return Frame.of_blocks(image, shape, dtype, self._padding)

@@ -15,6 +15,7 @@ from torch.nn import functional
 __all__ = [
     "GREY_LEVELS",
     "discretized_logistic_log_mass",
+    "logistic_draw",
     "logistic_log_density",
     "logistic_noise",
     "scale_pixels",
@@ -67,6 +68,14 @@ def uniform_to_logistic(uniform: Tensor, smallest: float = 1e-5) -> Tensor:
     largest = min(1 - smallest, 1 - torch.finfo(uniform.dtype).eps / 2)
     clamped = uniform.clamp(smallest, largest)
     return torch.log(clamped) - torch.log1p(-clamped)
+
+
+def logistic_draw(
+    parameters: tuple[Tensor, Tensor], generator: torch.Generator | None = None
+) -> Tensor:
+    """Samples of logistic distributions of these means and scales, of one shape."""
+    means, scales = parameters
+    return means + scales * logistic_noise(tuple(means.shape), generator, device=means.device)
 
 
 def logistic_log_density(values: Tensor, means: Tensor, scales: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from nc_bitswap.discretization import POSITION_BITS, POSITION_LIMIT
 from nc_bitswap.distributions import (
     discretized_logistic_log_mass,
+    logistic_draw,
     logistic_log_density,
     logistic_noise,
 )
@@ -324,7 +325,7 @@ class HierarchicalVAE(nn.Module):
         shape = (count, *self.architecture.latent_shape)
         latent = logistic_noise(shape, generator, device=device)
         for level in range(self.architecture.levels - 1, -1, -1):
-            latent = _draw(self.likelihood(level, latent), generator)
+            latent = logistic_draw(self.likelihood(level, latent), generator)
         return _to_grey_levels(latent)
 
     @torch.no_grad()
@@ -338,18 +339,13 @@ class HierarchicalVAE(nn.Module):
         Returns:
             uint8, the same shape.
         """
-        latent = _draw(self.posterior(1, images.float()), generator)
-        return _to_grey_levels(_draw(self.likelihood(0, latent), generator))
+        latent = logistic_draw(self.posterior(1, images.float()), generator)
+        return _to_grey_levels(logistic_draw(self.likelihood(0, latent), generator))
 
 
 def _bits_per_channel(log_probabilities: Tensor) -> Tensor:
     """Nats of every sample, (B, C, H, W), as bits of every channel, (B, C)."""
     return log_probabilities.sum(dim=(2, 3)) * _NATS_TO_BITS
-
-
-def _draw(parameters: tuple[Tensor, Tensor], generator: torch.Generator | None) -> Tensor:
-    means, scales = parameters
-    return means + scales * logistic_noise(tuple(means.shape), generator, device=means.device)
 
 
 def _to_grey_levels(values: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ _MODELS = (
         pretrained=(
             Pretrained(
                 name="bitswap-photo",
-                summary="photographs, 8 bits per channel",
+                summary="photographs; RGB, 8 bits per channel",
                 id="64c0790e60301c04f8fe3b2b3d4ff2f8ee6ac9df8a9c4eb125bca30ad9ac4f64",
                 resource="pretrained/bitswap-photo.safetensors",
             ),

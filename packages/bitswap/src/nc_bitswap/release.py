@@ -70,7 +70,6 @@ def write_model(
     padding: Padding = "zero",
     name: str | None = None,
     info: Mapping[str, Any] | None = None,
-    keep_floats: bool = True,
 ) -> ModelFile:
     """Lower a trained model and write its file.
 
@@ -82,12 +81,11 @@ def write_model(
         padding: what surrounds blocks that are smaller than the model's images.
         name: what to call it; by default the file's name.
         info: to keep with it: recipe, steps, licence.
-        keep_floats: whether the weights that training needs go into the file too.
 
     Raises:
         DataError: the file cannot be written.
     """
-    tensors, networks = network_tensors(lower_model(model, images), model if keep_floats else None)
+    tensors, networks = network_tensors(lower_model(model, images), model)
     tensors |= {f"{_BINS}{key}": array for key, array in bins.tensors().items()}
     config = {
         "architecture": asdict(model.architecture),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,13 +15,14 @@ import nc_diffusion_bb
 from nc_core.ans import TABLES_VERSION, Message
 from nc_core.ans.bits_back import Step, pop_bit_swap, push_bit_swap
 from nc_core.ans.distributions.location_scale import bisect
-from nc_core.ans.groups import Group, pop_groups, push_groups
+from nc_core.ans.groups import Group, measure_groups, pop_groups, push_groups
+from nc_core.fixed_draws import counts_for, probe_pixels
 from nc_core.frame import Frame
 from nc_core.journal import Journal
 from nc_core.protocols import Block, Coder
 from nc_diffusion_bb.coding import Coding
 from nc_diffusion_bb.config import DiffusionConfig
-from nc_diffusion_bb.framing import framed
+from nc_diffusion_bb.framing import padding_around
 from nc_diffusion_bb.interleaved import InterleavedChain
 from nc_diffusion_bb.noised_levels import LATENT_PRECISION, NoisedLevels
 from nc_diffusion_bb.reverse_process import ReverseProcess
@@ -145,11 +146,11 @@ class DiffusionCodec:
             WorkError: the message has too few words to borrow.
         """
         frame = self._frame(blocks.shape, blocks.dtype)
-        saved = SavedSteps(journal, message)
+        saved = SavedSteps(journal, message, len(blocks), self.steps)
 
         def push(group: Group) -> float:
             data = blocks[group.start : group.stop].reshape(-1, 1).astype(np.int64)
-            own = Track(self.steps, data.size)
+            own = Track(self.steps) if track is None else track.begin(data.size)
             bits = self._push(coder, message, frame, data, group, saved, own)
             if track is not None:
                 track.take(own)
@@ -174,7 +175,7 @@ class DiffusionCodec:
             ValueError: a shape or dtype that ``push`` refuses.
         """
         frame = self._frame(shape, np.dtype(dtype))
-        saved = SavedSteps(journal, message)
+        saved = SavedSteps(journal, message, shape[0], self.steps)
         blocks = np.empty(shape, np.uint8)
         saved.restore_blocks(blocks)
 
@@ -194,8 +195,7 @@ class DiffusionCodec:
         """
         frame = self._frame(blocks.shape, blocks.dtype)
         size = self._coding.batch_size
-        parts = [blocks[start : start + size] for start in range(0, len(blocks), size)]
-        return np.concatenate([np.empty(0), *(self._lengths(part, frame) for part in parts)])
+        return measure_groups(blocks, size, lambda part: self._lengths(part, frame))
 
     def probe(self) -> str:
         """Hex sha256 of the integers that are coded with for a fixed image, at three steps."""
@@ -204,8 +204,7 @@ class DiffusionCodec:
     @cached_property
     def _probe(self) -> str:
         shape = self._network.architecture.image_shape
-        ramp = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(1, *shape)
-        noised = ((ramp * ramp // 97 + ramp // 3) % 256) / 64.0 - 2.0
+        noised = probe_pixels((1, *shape)) / 64.0 - 2.0
         digest = hashlib.sha256()
         for t in sorted({0, self.steps // 2, self.steps - 1}):
             for moment in self._process.moments(t, noised):
@@ -268,7 +267,7 @@ class DiffusionCodec:
         before = message.copy()
         return pop_top_down(
             coder, message, TopDownChain(self._process, frame, count),
-            watch=lambda: saved.keep_group(group, before, blocks),
+            watch=lambda levels: saved.keep_group(group, before, blocks, levels),
         )  # fmt: skip
 
     def _interleaved(self, frame: Frame, count: int) -> InterleavedChain:
@@ -276,7 +275,7 @@ class DiffusionCodec:
 
     def _lengths(self, blocks: NDArray[np.uint8], frame: Frame) -> NDArray[np.float64]:
         chain = self._interleaved(frame, len(blocks))
-        draws = [_draws(block, frame.image_dims) for block in blocks]
+        draws = [counts_for(block, LATENT_PRECISION) for block in blocks]
         lengths = np.zeros(len(blocks))
 
         def per_block(bits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -286,7 +285,7 @@ class DiffusionCodec:
         below = blocks.reshape(-1, 1).astype(np.int64)
         for level in range(1, self.steps + 1):
             posterior = chain.posterior(level, below)
-            counts = np.concatenate([draw() for draw in draws])[:, None]
+            counts = np.concatenate([draw(frame.image_dims) for draw in draws])[:, None]
             latents = bisect(posterior, slice(None), counts)
             lengths += per_block(chain.likelihood(level - 1, latents).bits(below))
             lengths -= per_block(posterior.bits(latents))
@@ -295,14 +294,4 @@ class DiffusionCodec:
 
     def _frame(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Frame:
         image = self._network.architecture.image_shape
-        fits = len(shape) == 4 and shape[1] == image[0] and all(shape)
-        if not fits or shape[2] > image[1] or shape[3] > image[2] or dtype != np.uint8:
-            raise ValueError(f"blocks are uint8, (B, {image[0]}, up to {image[1:]}), not {shape}")
-        return framed(image, shape[2], shape[3])
-
-
-def _draws(block: NDArray[np.uint8], count: int) -> Callable[[], NDArray[np.uint64]]:
-    """Draws random counts for the latents of a block, level after level."""
-    key = np.frombuffer(hashlib.sha256(block.tobytes()).digest()[:16], "<u8")
-    generator = np.random.Philox(key=key)
-    return lambda: generator.random_raw(count) >> np.uint64(64 - LATENT_PRECISION)
+        return Frame.of_blocks(image, shape, dtype, padding_around(image[0]))

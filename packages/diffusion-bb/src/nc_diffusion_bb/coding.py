@@ -55,7 +55,7 @@ class Coding:
             from nc_core.lead_in import LeadIn
 
             known = ", ".join(sorted([*_DEFAULTS, LeadIn.KEY]))
-            raise ValueError(f"unknown '{unknown[0]}'; it is told {known}")
+            raise ValueError(f"unknown coding option '{unknown[0]}'; known: {known}")
         given = {**_DEFAULTS, "respacing": default_spacing(steps), **options}
         given["respacing"] = "" if given["respacing"] == _ALL else given["respacing"]
         try:

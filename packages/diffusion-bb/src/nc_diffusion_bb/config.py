@@ -121,7 +121,8 @@ class OptimizerConfig(Config):
         weight_decay: of AdamW.
         microbatch: images whose gradients are taken at once; 0 for the whole batch. Gradients of
             microbatches add up, as in the original.
-        ema_rates: of the averages of parameters; the first one is exported.
+        ema_rates: of the averages of parameters. Those of the first are evaluated and become the
+            run's model; those of each other become ``model-RATE.safetensors`` beside it.
         sampler: how steps of the chain are drawn.
         half_precision: convolutions of the network compute in 16 bits.
         loss_scale_growth: of float16's loss scale, in octaves per good step.
@@ -148,6 +149,7 @@ class TrainConfig(Config):
         evaluation_images: images whose bound is evaluated during training.
         evaluation_respacing: steps of the chain for that.
         training: the loop.
+        initial: model whose weights training starts from (``--initial``); None for random ones.
     """
 
     data: DataConfig = DataConfig()
@@ -167,3 +169,4 @@ class TrainConfig(Config):
         checkpoint_every="10000 steps",
         keep_checkpoints=2,
     )
+    initial: str | None = None

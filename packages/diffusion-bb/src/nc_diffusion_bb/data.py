@@ -38,7 +38,8 @@ def open_images(name: str, model: ModelConfig, plugins: PluginManager | None = N
 
     Raises:
         UsageError, PluginError: no such dataset.
-        DataError: files missing or damaged, or samples that are no 8-bit images.
+        DataError: files missing or damaged, samples that are no 8-bit images, or a first image
+            with other channels.
 
     Example:
         >>> images = open_images("cifar10:test", ModelConfig())  # doctest: +SKIP
@@ -52,7 +53,9 @@ def open_images(name: str, model: ModelConfig, plugins: PluginManager | None = N
         source = FolderFiles(request.name, request.required_path())
     else:
         source = DatasetItems(open_dataset(name, plugins))
-    return Images(source, (model.channels, model.image_size, model.image_size), model.classes)
+    images = Images(source, (model.channels, model.image_size, model.image_size), model.classes)
+    images.first(1)  # what does not fit is said before hours of work
+    return images
 
 
 def scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:

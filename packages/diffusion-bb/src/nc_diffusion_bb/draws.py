@@ -28,7 +28,7 @@ def draw_images(
     clip: bool = True,
     class_: int | None = None,
     batch_size: int = 16,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
     tell: Callable[[int], object] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw images; image i depends on the seed and on i alone.

@@ -1,35 +1,44 @@
-"""The rate of real files beside the bound, for several chains, orders of coding and batches."""
+"""The rate of real files beside the bound, for several chains, orders of coding and batches.
+
+What is done may be kept in a folder, for a later process that goes on with it:
+
+    bound-vlb50-000012.safetensors      terms of the bound of a batch of images
+    vlb50-bit-swap-16-none.safetensors  levels and seconds of a case, and its rate at the end
+    .vlb50-bit-swap-16-none.ncz.*       its unfinished file, and the journals of that
+"""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nc_core.ans import Message
+from nc_core.chunk_journal import INTERVAL_SECONDS
 from nc_core.lead_in import LeadIn
 from nc_core.lossless import compress_source
 from nc_core.models import configured
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
-from nc_core.runs import RunDirectory
 from nc_core.sources import ArraySource
 from nc_core.staging import temporary_folder
+from nc_diffusion_bb.case_record import CaseRecord
 from nc_diffusion_bb.codec import DiffusionCodec
 from nc_diffusion_bb.config import DiffusionConfig
 from nc_diffusion_bb.diffusion import GaussianDiffusion
-from nc_diffusion_bb.run_figures import LEVELS
 from nc_diffusion_bb.tracking import Track
 from nc_diffusion_bb.unet import UNet
-from nc_diffusion_bb.vlb import bound_of
-from nc_diffusion_bb.vlb_files import save_arrays
+from nc_diffusion_bb.vlb_parts import bound_of
+from nc_diffusion_bb.watched_codec import WatchedCodec
 
-__all__ = ["Case", "Coded", "Evaluation", "ImageBound", "keep_levels"]
+__all__ = ["Case", "Coded", "Evaluation", "ImageBound", "spacing_stem"]
+
+Progress = Callable[[float, float], None]
 
 _BOUND_BATCH = 16
 
@@ -150,26 +159,43 @@ class Evaluation:
         codec: LosslessModel = configured(self.codec, self.name, coding={**self.coding, **coding})
         return codec
 
-    def bound(self, spacing: str, tell: Callable[[int], object] | None = None) -> ImageBound:
+    def bound(
+        self, spacing: str, progress: Progress | None = None, folder: Path | None = None
+    ) -> ImageBound:
         """The bound of the images.
 
         Args:
             spacing: of the chain.
-            tell: called with the number of images after each batch.
+            progress: called with (images done, images in all), with fractions.
+            folder: keeps what is evaluated, and has what an earlier process kept.
+
+        Raises:
+            DataError: what is kept cannot be read or written.
         """
         diffusion = GaussianDiffusion.of(self.chain, spacing)
-        began = time.perf_counter()
-        totals, terms = bound_of(
+
+        def path(part: int) -> Path:
+            assert folder is not None
+            return folder / f"bound-{spacing_stem(spacing)}-{part:06d}.safetensors"
+
+        found = bound_of(
             self.network, diffusion, self.pixels, seed=self.seed, batch_size=_BOUND_BATCH,
-            clip=self.coding.get("clip", "on") == "on", tell=tell,
+            clip=self.coding.get("clip", "on") == "on", tell=progress,
+            path=None if folder is None else path,
         )  # fmt: skip
-        seconds = (time.perf_counter() - began) / len(totals)
-        error = float(totals.std(ddof=1)) / math.sqrt(len(totals)) if len(totals) > 1 else None
-        mean = float(totals.mean())
-        return ImageBound(spacing or "all", diffusion.steps, mean, error, terms.mean, seconds)
+        totals, count = found.totals, len(found.totals)
+        error = float(totals.std(ddof=1)) / math.sqrt(count) if count > 1 else None
+        return ImageBound(
+            spacing or "all", diffusion.steps, float(totals.mean()), error,
+            found.spreads["vb"].mean, found.seconds / count,
+        )  # fmt: skip
 
     def coded(
-        self, spacing: str, case: Case, progress: Callable[[int, int], None] | None = None
+        self,
+        spacing: str,
+        case: Case,
+        progress: Progress | None = None,
+        folder: Path | None = None,
     ) -> Coded:
         """Code the images into one file, decode it and compare.
 
@@ -177,58 +203,39 @@ class Evaluation:
             spacing: of the chain.
             case: how to code.
             progress: called with (samples done, samples in all).
+            folder: keeps what is done, and has what an earlier process kept.
 
         Raises:
             UsageError: the codec cannot code like that.
             WorkError: the file does not decode to the images.
+            DataError: what is kept cannot be read or written.
+            InterruptedWorkError: Ctrl-C, with what is done in the folder.
         """
         codec: Any = self.told(spacing, case)
-        track = Track(codec.steps)
+        stem = "-".join([spacing_stem(spacing), *map(str, case)])
+        record = CaseRecord(codec.steps, None if folder is None else folder / f"{stem}.safetensors")
+        if record.rate is not None:
+            return Coded(case, record.rate, record.track())
         if isinstance(codec, LeadIn):
-            codec.alone = _Watched(codec.alone, track)
+            codec.alone = WatchedCodec(codec.alone, record)
         else:
-            codec = _Watched(codec, track)
-        with temporary_folder() as folder:
+            codec = WatchedCodec(codec, record)
+        record.begin("encode")
+        with temporary_folder() if folder is None else nullcontext(folder) as place:
+            path = place / f"{stem}.ncz"
             rate = compress_source(
-                ArraySource(self.pixels, "nchw"), folder / "images.ncz", codec, self.coder,
-                progress=progress, journal_seconds=None,
+                ArraySource(self.pixels, "nchw"), path, codec, self.coder,
+                progress=progress, force=True, resume=folder is not None,
+                journal_seconds=None if folder is None else INTERVAL_SECONDS,
             )  # fmt: skip
-        return Coded(case, rate, track)
+            rate = record.finish(rate)
+            path.unlink()
+        return Coded(case, rate, record.track())
 
 
-class _Watched:
-    """A codec whose pushes are taken note of; otherwise the codec itself."""
-
-    def __init__(self, codec: DiffusionCodec, track: Track) -> None:
-        self._codec, self._track = codec, track
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._codec, name)
-
-    def with_coding(self, options: Mapping[str, str]) -> _Watched:
-        """As the codec's, watched too: what codes a file makes its model anew."""
-        return _Watched(self._codec.with_coding(options), self._track)
-
-    def push(self, coder: Coder, message: Message, blocks: NDArray[Any], **options: Any) -> float:
-        """As the codec's; a push that fails, as after a lead-in that is too short, is forgotten."""
-        track = Track(self._track.steps)
-        bits = self._codec.push(coder, message, blocks, track=track, **options)
-        self._track.take(track)
-        return bits
-
-
-def keep_levels(run: RunDirectory, bound: ImageBound, coded: Sequence[Coded]) -> None:
-    """Write ``results/levels-SPACING.npz``: the first file's levels of each order.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    arrays = {"bound": bound.terms}
-    for one in coded:
-        arrays.setdefault(f"{one.case.order} push", one.track.push_bits_per_dim)
-        arrays.setdefault(f"{one.case.order} pop", one.track.pop_bits_per_dim)
-    name = bound.spacing.replace(",", "-")
-    save_arrays(run.path / "results" / f"{LEVELS}{name}.npz", arrays)
+def spacing_stem(spacing: str) -> str:
+    """A chain in names of files."""
+    return (spacing or "all").replace(",", "-")
 
 
 def _each(seconds: float | None, items: int) -> float | None:

@@ -22,11 +22,15 @@ _TERM_TITLES = {
     "vb": "Terms of the bound",
     "mse": "Squared error of the predicted noise",
     "xstart_mse": "Squared error of the predicted image",
+    "push": "Pushed at each level",
+    "pop": "Popped at each level",
 }
 _TERM_UNITS = {
     "vb": "vb (bits per dimension)",
     "mse": "mse (noise has variance 1)",
     "xstart_mse": "xstart_mse (images range from -1 to 1)",
+    "push": "push (bits per dimension)",
+    "pop": "pop (bits per dimension)",
 }
 _ORDER_COLOURS = {"bit-swap": Colours.ours, "bb-ans": Colours.other}
 _PUBLISHED_COLOURS = {"CIFAR-10": "#b0562f", "ImageNet64": "#6a4c93"}
@@ -43,7 +47,8 @@ def plot_terms(
     """What a step of the chain contributes: mean, mean +- deviation, smallest and largest.
 
     Args:
-        name: ``vb``, whose last entry is the prior's term, ``mse`` or ``xstart_mse``.
+        name: ``vb``, whose last entry is the prior's term, ``mse`` or ``xstart_mse``; ``push`` or
+            ``pop`` of a codec, with the pixels at 0.
         terms: ``mean``, ``stdd``, ``min``, ``max``, float64, (T,) or (T + 1,), by step t.
         path: of the figure; the numbers go beside it as CSV.
 
@@ -85,8 +90,11 @@ def plot_terms(
                     linestyle="none", label="prior's term",
                 )  # fmt: skip
         _by_step(axes, len(mean) - 1)
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], floor))
+        if name in ("push", "pop"):
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_yscale("log")
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], floor))
         axes.set(title=title, xlabel="t", ylabel=_TERM_UNITS[name])
         axes.legend(loc="best")
     columns = ["t", "mean", "stdd", "min", "max"]

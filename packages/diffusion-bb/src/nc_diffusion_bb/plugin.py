@@ -40,18 +40,21 @@ _CODING = (
         name="respacing",
         metavar="SPACING",
         summary="Steps of the chain: vlbK (dense where most bits are), ddimK, counts of sections "
-        "(10,15,20), or all.  [default: vlb100 where the chain has it]",
+        "(10,15,20), or all.  [default: vlb100; of up to 100 steps all, of 10,000 or more 100 "
+        "evenly spaced]",
     ),
     CodingOption(
         name="steps",
         key="respacing",
         kind="int",
+        minimum=1,
         metavar="K",
         summary="K evenly spaced steps of the chain; not together with --respacing.",
     ),
     CodingOption(
         name="batch-size",
         kind="int",
+        minimum=1,
         metavar="N",
         summary="Most images that go through the network side by side; the first ones borrow "
         "bits and go alone.  [default: 16]",

@@ -15,10 +15,11 @@ import numpy as np
 
 from nc_core.datasets.cifar10 import read_cifar10
 from nc_core.datasets.converted import SplitSource
-from nc_core.datasets.locations import dataset_folder
+from nc_core.datasets.locations import NotPreparedError, dataset_folder
 from nc_core.datasets.mnist import Mnist
 from nc_core.datasets.opening import find_dataset, open_dataset
 from nc_core.datasets.prepare import prepare_dataset
+from nc_core.errors import DataError
 from nc_core.files import atomic_write
 from nc_core.plugins import PluginManager
 from nc_diffusion_bb.digits import bordered, halved
@@ -113,9 +114,21 @@ def write_digits(
     if wanted and source is None:
         prepare_dataset(find_dataset("mnist", plugins))
     for split in wanted:
-        digits = Mnist(source or dataset_folder("mnist"), split, f"mnist:{split}")
+        digits = _official_digits(source, split)
         images = bordered(np.stack([digits[index]["image"] for index in range(len(digits))]))
         with atomic_write(out / f"{split}.npy", force=force) as file:
             np.save(file, halved(images) if half else images, allow_pickle=False)
         written[f"{split}.npy"] = len(images)
     return written
+
+
+def _official_digits(source: Path | None, split: str) -> Mnist:
+    try:
+        return Mnist(source or dataset_folder("mnist"), split, f"mnist:{split}")
+    except NotPreparedError as error:
+        if source is None:
+            raise
+        raise DataError(
+            f"{source}: official files of 'mnist' are not there",
+            "give the folder that holds them, such as train-images-idx3-ubyte.gz",
+        ) from error

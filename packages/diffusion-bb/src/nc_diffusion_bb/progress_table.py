@@ -1,18 +1,28 @@
-"""``progress.csv`` of a run directory: its metrics with the original's keys, one record a row."""
+"""``progress.csv`` and ``log.txt`` of a run directory: its metrics with the original's keys.
+
+Both are written anew from ``metrics.jsonl`` each time, so that a run that goes on repeats nothing.
+The one has a record in each row, the other each record as a small table of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+from nc_core.files import atomic_write
 from nc_core.plots import write_csv
 from nc_core.runs import RunDirectory, is_main_process
 
 __all__ = ["kept_progress", "write_progress"]
 
+_SECONDS = 30.0
+_SHARE = 0.01  # of the time, that writing may take
+
 
 def write_progress(run: RunDirectory, keys: Sequence[str], phase: str | None = None) -> None:
-    """Write the table anew from ``metrics.jsonl``, as far as that goes.
+    """Write both files, as far as ``metrics.jsonl`` goes.
 
     Args:
         run: whose metrics they are.
@@ -26,13 +36,46 @@ def write_progress(run: RunDirectory, keys: Sequence[str], phase: str | None = N
     columns = [key for key in keys if not records or any(key in record for record in records)]
     rows = ([record.get(key) for key in columns] for record in records)
     write_csv(run.path / "progress.csv", columns, rows)
+    boxes = (_box([(key, record.get(key)) for key in columns]) for record in records)
+    with atomic_write(run.path / "log.txt") as file:
+        file.write("\n".join(boxes).encode())
 
 
 @contextmanager
-def kept_progress(run: RunDirectory, keys: Sequence[str], phase: str) -> Iterator[None]:
-    """Write the table when the block ends, be it by an error; the first process does."""
+def kept_progress(
+    run: RunDirectory, keys: Sequence[str], phase: str
+) -> Iterator[Callable[[], None]]:
+    """Keep both files up to date while a block runs, and write them when it ends, even by an error.
+
+    Gives a function to call after each record: it writes, but seldom more than twice a minute. Only
+    the first process does.
+    """
+    due = 0.0
+
+    def refresh() -> None:
+        nonlocal due
+        began = time.monotonic()
+        if began < due or not is_main_process():
+            return
+        write_progress(run, keys, phase)
+        now = time.monotonic()
+        due = now + max(_SECONDS, (now - began) / _SHARE)
+
     try:
-        yield
+        yield refresh
     finally:
         if is_main_process():
             write_progress(run, keys, phase)
+
+
+def _box(values: Sequence[tuple[str, Any]]) -> str:
+    """Names and values in a frame, a line each."""
+    cells = [(name, _short(value)) for name, value in values if value is not None]
+    left, right = (max((len(cell[i]) for cell in cells), default=0) for i in (0, 1))
+    lines = [f"| {name:{left}} | {text:{right}} |\n" for name, text in cells]
+    edge = "-" * (left + right + 7) + "\n"
+    return edge + "".join(lines) + edge
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else f"{value:.4g}"

@@ -1,7 +1,7 @@
 """Published results: bits per dimension of the two released models, by number of steps.
 
 Steps are spaced as ``vlbT`` says; CIFAR-10: all 10,000 test images, ImageNet64: the validation
-images. ``effective`` leaves out the initial bits, about 9 bits per dimension and step, of the
+images. ``effective`` leaves out the initial bits, about ten bits per dimension and step, of the
 first batch.
 
 References: J. Berner, project ``bits_back_diffusion`` of NeuralCompression, whose README has the

@@ -47,7 +47,6 @@ def write_model(
     *,
     name: str | None = None,
     info: Mapping[str, Any] | None = None,
-    keep_floats: bool = True,
 ) -> ModelFile:
     """Lower a trained network and write its file.
 
@@ -58,15 +57,13 @@ def write_model(
         images: for calibration, uint8, (n, C, H, W).
         name: what to call it; by default the file's name.
         info: to keep with it: recipe, steps, licence.
-        keep_floats: whether the weights that training needs go into the file too.
 
     Raises:
         DataError: the file cannot be written.
     """
-    real = unet if keep_floats else None
     config = {"architecture": asdict(unet.architecture), "diffusion": diffusion.model_dump()}
     if unet.architecture.classes is None:
-        tensors, config["networks"] = network_tensors(lower_unet(unet, diffusion, images), real)
+        tensors, config["networks"] = network_tensors(lower_unet(unet, diffusion, images), unet)
     else:
         weights = unet.state_dict().items()
         tensors = {f"{_WEIGHTS}{key}": value.cpu().numpy() for key, value in weights}

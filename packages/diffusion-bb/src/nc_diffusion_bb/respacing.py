@@ -99,7 +99,7 @@ def _sections(steps: int, counts: Sequence[int]) -> tuple[int, ...]:
         chosen += (start + step for step in _spread(size, count))
         start += size
     if not chosen:
-        raise UsageError("a spacing takes no steps", _FORMS)
+        raise UsageError("a spacing must take at least one step", _FORMS)
     return tuple(chosen)
 
 

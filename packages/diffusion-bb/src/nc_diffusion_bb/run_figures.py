@@ -2,37 +2,45 @@
 
 results/vb-terms.svg, mse-terms.svg, xstart_mse-terms.svg   of 'vlb', per step
 results/levels-vlb50.svg                                    of 'evaluate', per level
+results/rates-push.svg, rates-pop.svg, rates.svg            of 'original --track', per level
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
-from nc_core.errors import DataError
+from nc_core.errors import DataError, MissingDependencyError
+from nc_core.images import read_image
 from nc_core.runs import RunDirectory
 from nc_diffusion_bb.figures import LevelRates, RatePlace, plot_levels, plot_terms
 from nc_diffusion_bb.vlb import TERMS
 from nc_diffusion_bb.vlb_files import array_names, load_arrays
 
-__all__ = ["LEVELS", "draw_run", "rate_places"]
+if TYPE_CHECKING:
+    from nc_core.training.loggers import Logger
+
+__all__ = ["LEVELS", "draw_run", "log_figures", "rate_places"]
 
 LEVELS = "levels-"
 """Beginning of the names of files with what each level costs: ``bound``, and ``ORDER push`` and
 ``ORDER pop`` of each order of coding, (T + 1,), bits per dimension."""
 
 _ORIGINALS = ("rates-push.npz", "rates-pop.npz")
+_SPREADS = {name: f"{name}-terms" for name in TERMS} | {"push": "rates-push", "pop": "rates-pop"}
 _PUSH = re.compile(r"(.+) push")
 
 
-def draw_run(folder: Path, suffix: str = ".svg") -> list[Path]:
-    """Draw what is in a run directory's results, beside them.
+def draw_run(folder: Path, suffix: str = ".svg", out: Path | None = None) -> list[Path]:
+    """Draw what is in a run directory's results.
 
     Args:
         folder: the run directory.
         suffix: of the figures.
+        out: folder for them; by default they go beside the results.
 
     Returns:
         paths of the figures; their data are beside them as CSV.
@@ -42,27 +50,53 @@ def draw_run(folder: Path, suffix: str = ".svg") -> list[Path]:
         MissingDependencyError: matplotlib is not installed.
     """
     results = RunDirectory.open(folder).path / "results"
+    out = out or results
     drawn = []
-    for name in TERMS:
-        path = results / f"{name}-terms.npz"
+    for name, stem in _SPREADS.items():
+        path = results / f"{stem}.npz"
         if path.exists():
             terms = load_arrays(path, ("mean", "stdd", "min", "max"))
-            drawn.append(plot_terms(name, terms, path.with_suffix(suffix))[0])
+            drawn.append(plot_terms(name, terms, out / f"{stem}{suffix}")[0])
     for path in sorted(results.glob(f"{LEVELS}*.npz")):
-        drawn.append(_draw_levels(path, suffix))
+        drawn.append(_draw_levels(path, out / f"{path.stem}{suffix}"))
     if (results / _ORIGINALS[0]).exists():
         push, pop = (load_arrays(results / name, ("mean",))["mean"] for name in _ORIGINALS)
         rates = {"bb-ans": LevelRates(push, pop)}
-        drawn.append(plot_levels(rates, None, (results / "rates").with_suffix(suffix))[0])
+        drawn.append(plot_levels(rates, None, out / f"rates{suffix}")[0])
     return drawn
 
 
-def _draw_levels(path: Path, suffix: str) -> Path:
+def log_figures(folder: Path, loggers: Sequence[Logger], step: int) -> None:
+    """Show loggers the figures of terms, pushes and pops, by the original's names.
+
+    Args:
+        folder: the run directory of 'vlb' or 'original'.
+        loggers: who wants to see them.
+        step: of the run.
+
+    Raises:
+        DataError: damaged results.
+    """
+    if not loggers:
+        return
+    with TemporaryDirectory() as kept:
+        try:
+            figures = {path.stem: path for path in draw_run(folder, ".png", Path(kept))}
+        except MissingDependencyError:
+            return  # who calls the command is told when it draws the figures
+        for name, stem in _SPREADS.items():
+            if stem in figures:
+                pixels = read_image(figures[stem]).pixels[..., :3]
+                for logger in loggers:
+                    logger.image(step, name, pixels)
+
+
+def _draw_levels(path: Path, figure: Path) -> Path:
     names = array_names(path)
     arrays = load_arrays(path, ["bound", *(name for name in names if name != "bound")])
     orders = [match[1] for match in map(_PUSH.fullmatch, names) if match]
     rates = {name: LevelRates(arrays[f"{name} push"], arrays[f"{name} pop"]) for name in orders}
-    return plot_levels(rates, arrays["bound"], path.with_suffix(suffix))[0]
+    return plot_levels(rates, arrays["bound"], figure)[0]
 
 
 def rate_places(folder: Path, *, named: bool = False) -> list[RatePlace]:

@@ -24,13 +24,16 @@ class SavedSteps:
     Args:
         journal: of this push or pop; None to keep nothing.
         message: of this push or pop.
+        count: of its images.
+        levels: of the chain.
 
     Attributes:
         group: within which the last step was; None where nothing was kept.
     """
 
-    def __init__(self, journal: Journal | None, message: Message) -> None:
+    def __init__(self, journal: Journal | None, message: Message, count: int, levels: int) -> None:
         self._journal, self._message = journal, message
+        self._count, self._levels = count, levels
         self._state = None if journal is None else journal.state()
         self.group = None if self._state is None else _group_of(self._state)
 
@@ -62,7 +65,11 @@ class SavedSteps:
             step: to go on from.
             blocks: where those that were popped before are.
         """
-        if self._journal is None or not self._journal.due():
+        if blocks is None:
+            done = self._pushed(group, step.level)
+        else:
+            done = self._popped(group, self._levels - step.level)
+        if self._journal is None or not self._journal.due(done):
             return
         arrays = {
             "level": np.int64(step.level),
@@ -73,21 +80,26 @@ class SavedSteps:
             arrays["blocks"] = blocks[group.stop :]
         self._journal.save(self._message, arrays | _arrays_of(group))
 
-    def keep_group(self, group: Group, message: Message, blocks: NDArray[np.uint8]) -> None:
+    def keep_group(
+        self, group: Group, message: Message, blocks: NDArray[np.uint8], levels: int
+    ) -> None:
         """Save where a group begins, if it is time.
 
         Args:
             group: that is to be popped.
             message: as it was then.
             blocks: where those that were popped before are.
+            levels: of the group that were popped meanwhile.
         """
-        if self._journal is not None and self._journal.due():
+        done = self._popped(group, levels)
+        if self._journal is not None and self._journal.due(done):
             arrays = {"blocks": blocks[group.stop :]}
             self._journal.save(message, arrays | _arrays_of(group))
 
     def keep_descent(self, group: Group, step: DownStep) -> None:
         """Save a step from the top down, if it is time."""
-        if self._journal is None or not self._journal.due():
+        done = self._pushed(group, len(step.symbols))
+        if self._journal is None or not self._journal.due(done):
             return
         assert step.value is not None
         arrays = {
@@ -96,6 +108,16 @@ class SavedSteps:
             "net": np.float64(step.bits),
         }
         self._journal.save(self._message, arrays | _arrays_of(group))
+
+    def _pushed(self, group: Group, levels: int) -> float:
+        """Share of the work that is done with the groups before and that many levels of this."""
+        size = group.stop - group.start
+        return (group.start + size * levels / self._levels) / self._count
+
+    def _popped(self, group: Group, levels: int) -> float:
+        """As for a push, with the groups behind."""
+        size = group.stop - group.start
+        return (self._count - group.stop + size * levels / self._levels) / self._count
 
 
 def _arrays_of(group: Group) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def pop_top_down(
     message: Message,
     chain: TopDownChain,
     *,
-    watch: Callable[[], object] | None = None,
+    watch: Callable[[int], object] | None = None,
 ) -> NDArray[np.int64]:
     """Pop what :func:`push_top_down` pushed; it keeps the priors of all levels in memory.
 
@@ -193,7 +193,7 @@ def pop_top_down(
         coder: of any kind.
         message: changes in place; undefined after an error.
         chain: of the blocks.
-        watch: called after every level.
+        watch: called after every level, with the number of those that were popped.
 
     Returns:
         Pixels, a column.
@@ -209,7 +209,7 @@ def pop_top_down(
         drawn.append((level, prior, symbols))
         values.append(prior.values(symbols))
         if watch is not None:
-            watch()
+            watch(len(drawn))
     lowest = values.pop()
     assert lowest is not None
     data = coder.pop(message, chain.pixels(lowest))

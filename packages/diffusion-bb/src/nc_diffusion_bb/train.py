@@ -3,8 +3,11 @@
 Metrics of the phase ``train`` have the original's names, losses being multiplied by the weights of
 the drawn steps: ``loss``; with squared errors ``mse`` and ``vb``; each of them for the quartiles
 of the chain, ``loss_q0`` ... ``loss_q3``; ``grad_norm``; ``lg_loss_scale`` in float16; ``samples``.
-An evaluation has ``vlb``, the bound in bits per dimension. ``progress.csv`` has the former as a
-table, when a run ends or is interrupted.
+An evaluation has ``vlb``, the bound in bits per dimension. ``progress.csv`` and ``log.txt`` have
+the former as tables, seldom more than half a minute old.
+
+``model.safetensors`` has the averages of the first of ``optimizer.ema_rates``, and
+``model-RATE.safetensors`` those of each other rate, at the same steps.
 
 Draws of a step are those of the batch of all processes, of which each takes the rows of its own
 images: so they do not depend on how many processes there are.
@@ -62,6 +65,7 @@ __all__ = ["DiffusionTask", "build_network", "check", "loop_settings", "train"]
 
 MONITOR = "vlb"
 _CALIBRATED = 512
+_LONGEST_NAME = 100  # of a model
 _QUARTILES = 4
 _MOST_AT_ONCE = 64
 _LOSSES = [[loss, *(f"{loss}_q{i}" for i in range(_QUARTILES))] for loss in ("loss", "mse", "vb")]
@@ -199,10 +203,15 @@ class DiffusionTask(UpdatingTask):
                 total += float(self._bounds(indices[first : first + size], device).sum())
         return {MONITOR: float(sum_over_processes(total)) / len(indices)}
 
-    def averaged(self) -> AbstractContextManager[None]:
-        """Inside the block the network has the averages of the first rate as its parameters."""
-        averages = next(iter(self._averages.values()), None)
-        return nullcontext() if averages is None else averages.applied()
+    def averaged(self, rate: float | None = None) -> AbstractContextManager[None]:
+        """Inside the block the network has averages as its parameters, if there are any.
+
+        Args:
+            rate: of the averages; by default the first.
+        """
+        if not self._averages:
+            return nullcontext()
+        return self._averages[next(iter(self._averages)) if rate is None else rate].applied()
 
     def state_dict(self) -> Mapping[str, Any]:
         """Optimiser, averages, what the sampler has learned, and the loss scale."""
@@ -334,17 +343,19 @@ def train(
     train_images: Images,
     test_images: Images,
     *,
+    initial: UNet | None = None,
     hardware: Hardware | None = None,
     loggers: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
-    """Train a model; its file appears in the run directory at every best evaluation.
+    """Train a model; its files appear in the run directory at every best evaluation.
 
     Args:
         config: of the run.
         run: where everything goes.
         train_images: what to train on, of the model's shape.
         test_images: for evaluation.
+        initial: whose weights to start from; None for random ones.
         hardware: what to train on.
         loggers: ``tensorboard``, ``wandb``.
         progress: called with (steps done, steps in all).
@@ -354,20 +365,39 @@ def train(
     """
     settings = loop_settings(config)
     network = build_network(config)
+    if initial is not None:
+        network.load_state_dict(initial.state_dict())
     data = _batches(train_images)
     epoch = None if data.length is None else data.length // settings.batch_size
     schedule = Schedule.of(settings, epoch)
     if 0 < config.optimizer.anneal_steps < schedule.last:
         settings = settings.model_copy(update={"duration": config.optimizer.anneal_steps})
     task = DiffusionTask(config, network, test_images, schedule)
-    info = {"recipe": run.about.get("recipe"), "data": train_images.name}
+    info: dict[str, Any] = {"recipe": run.about.get("recipe"), "data": train_images.name}
+    if config.initial is not None:
+        info["initial"] = config.initial
+
+    def write(path: Path, rate: float | None, name: str) -> None:
+        about = info if rate is None else info | {"ema_rate": rate}
+        calibration = train_images.first(_CALIBRATED)
+        with task.averaged(rate):
+            write_model(path, network, config.diffusion, calibration, name=name, info=about)
 
     def export(path: Path) -> None:
-        calibration = train_images.first(_CALIBRATED)
-        with task.averaged():
-            write_model(path, network, config.diffusion, calibration, name=run.path.name, info=info)
+        first, *others = config.optimizer.ema_rates or (None,)
+        for rate in others:
+            name = f"{run.path.name}-{rate}"[-_LONGEST_NAME:]
+            write(path.with_name(f"{path.stem}-{rate}{path.suffix}"), rate, name)
+        write(path, first, run.path.name)
 
-    with kept_progress(run, _KEYS, "train"):
+    with kept_progress(run, _KEYS, "train") as refresh:
+
+        def tell(step: int, last: int) -> None:
+            if schedule.is_log(step):
+                refresh()
+            if progress is not None:
+                progress(step, last)
+
         return fit(
             task,
             data,
@@ -377,5 +407,5 @@ def train(
             monitor=MONITOR,
             export=export,
             loggers=loggers,
-            progress=progress,
+            progress=tell,
         )

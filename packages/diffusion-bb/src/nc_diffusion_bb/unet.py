@@ -22,6 +22,7 @@ from nc_core.sizes import check_flag, check_sizes
 from nc_diffusion_bb.unet_blocks import (
     GROUPS,
     AttentionBlock,
+    Convolution,
     Downsample,
     Entry,
     ResBlock,
@@ -138,11 +139,6 @@ class Architecture:
         return self.in_channels, self.image_size, self.image_size
 
     @property
-    def learned_variance(self) -> bool:
-        """Whether the network gives variances beside means."""
-        return self.out_channels == 2 * self.in_channels
-
-    @property
     def factors(self) -> tuple[int, ...]:
         """By how much each level is smaller than the image."""
         return tuple(1 << level for level in range(len(self.multipliers)))
@@ -185,7 +181,7 @@ class UNet(nn.Module):
         self.out = nn.Sequential(
             normalization(parts.channels, silu=True),
             nn.Identity(),
-            zeroed(nn.Conv2d(parts.channels, architecture.out_channels, 3, padding=1)),
+            zeroed(Convolution(parts.channels, architecture.out_channels, 3, padding=1)),
         )
         self.torso_dtype = torch.float32
 
@@ -250,7 +246,7 @@ class _Parts:
     def downwards(self) -> Iterator[Entry]:
         """From the image to the smallest level."""
         shape = self.architecture
-        yield self._kept(Entry(nn.Conv2d(shape.in_channels, self.channels, 3, padding=1)))
+        yield self._kept(Entry(Convolution(shape.in_channels, self.channels, 3, padding=1)))
         for level, outputs in enumerate(shape.channels):
             for _ in range(shape.blocks):
                 layers = [self._residual(self.channels, outputs)]

@@ -11,7 +11,7 @@ arXiv 2102.09672, appendix A.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from nc_core.exact import Attention, GroupNorm
 __all__ = [
     "GROUPS",
     "AttentionBlock",
+    "Convolution",
     "Downsample",
     "Entry",
     "ResBlock",
@@ -35,6 +36,25 @@ GROUPS = 32
 """Of every normalisation; numbers of channels are multiples of it."""
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
+
+
+class Convolution(nn.Conv2d):
+    """PyTorch's, padded with zeros, by fewer calls: on small maps they are half of its time."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, ...)."""
+        own: dict[str, Any] = self._parameters
+        padding: Any = self.padding
+        return functional.conv2d(input, own["weight"], own["bias"], self.stride, padding)
+
+
+class Pointwise(nn.Conv1d):
+    """The same in one dimension, for a kernel of 1."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs, positions) to (B, outputs, positions)."""
+        own: dict[str, Any] = self._parameters
+        return functional.conv1d(input, own["weight"], own["bias"])
 
 
 def normalization(channels: int, *, silu: bool = False) -> GroupNorm:
@@ -55,9 +75,9 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.checkpointing = checkpointing
         self.norm = normalization(channels)
-        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.qkv = Pointwise(channels, 3 * channels, 1)
         self.attention = Attention(heads)
-        self.proj_out = zeroed(nn.Conv1d(channels, channels, 1))
+        self.proj_out = zeroed(Pointwise(channels, channels, 1))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
@@ -99,7 +119,7 @@ class ResBlock(nn.Module):
         self.in_layers = nn.Sequential(
             normalization(inputs, silu=True),
             nn.Identity(),
-            nn.Conv2d(inputs, outputs, 3, padding=1),
+            Convolution(inputs, outputs, 3, padding=1),
         )
         injected = 2 * outputs if scale_shift else outputs
         # SiLU is done once for all blocks.
@@ -108,9 +128,11 @@ class ResBlock(nn.Module):
             normalization(outputs, silu=True),
             nn.Identity(),
             nn.Dropout(dropout),
-            zeroed(nn.Conv2d(outputs, outputs, 3, padding=1)),
+            zeroed(Convolution(outputs, outputs, 3, padding=1)),
         )
-        self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.skip_connection = (
+            nn.Identity() if inputs == outputs else Convolution(inputs, outputs, 1)
+        )
 
     def forward(self, inputs: Tensor, embedding: Tensor) -> Tensor:
         """(B, inputs, H, W) and the embedding, (B or 1, width), to (B, outputs, H, W)."""
@@ -119,8 +141,11 @@ class ResBlock(nn.Module):
         return self._convolve(inputs, embedding)
 
     def _convolve(self, inputs: Tensor, embedding: Tensor) -> Tensor:
-        hidden = self.in_layers(inputs)
-        injected = self.emb_layers(embedding)
+        # Empty places are passed over: calls of modules count where maps are small.
+        norm, _, convolution = self.in_layers
+        hidden = convolution(norm(inputs))
+        _, project = self.emb_layers
+        injected = project(embedding)
         if hidden.dtype != injected.dtype:
             injected = injected.to(hidden.dtype)
         norm, _, dropout, convolution = self.out_layers
@@ -128,7 +153,9 @@ class ResBlock(nn.Module):
             hidden = norm(hidden, *injected.chunk(2, dim=1))
         else:
             hidden = norm(hidden + injected[:, :, None, None])
-        outputs: Tensor = self.skip_connection(inputs) + convolution(dropout(hidden))
+        if self.training:
+            hidden = dropout(hidden)
+        outputs: Tensor = self.skip_connection(inputs) + convolution(hidden)
         return outputs
 
 
@@ -143,7 +170,7 @@ class Downsample(nn.Module):
     def __init__(self, channels: int, *, convolution: bool = True) -> None:
         super().__init__()
         self.op = (
-            nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+            Convolution(channels, channels, 3, stride=2, padding=1)
             if convolution
             else nn.AvgPool2d(2)
         )
@@ -164,7 +191,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int, *, convolution: bool = True) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if convolution else nn.Identity()
+        self.conv = Convolution(channels, channels, 3, padding=1) if convolution else nn.Identity()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, channels, 2H, 2W)."""

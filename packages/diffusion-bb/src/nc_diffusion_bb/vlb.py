@@ -36,7 +36,6 @@ __all__ = [
     "StepNoise",
     "Terms",
     "bound_measurements",
-    "bound_of",
     "fill_terms",
     "placed",
 ]
@@ -275,44 +274,3 @@ def bound_measurements(totals: NDArray[np.float64], bits: Spread) -> list[Measur
         )
         for name, value in values.items()
     ]
-
-
-def bound_of(
-    network: UNet,
-    diffusion: GaussianDiffusion,
-    pixels: NDArray[np.uint8],
-    *,
-    seed: int = 0,
-    batch_size: int = 16,
-    clip: bool = True,
-    device: torch.device | str = "cpu",
-    tell: Callable[[int], object] | None = None,
-) -> tuple[NDArray[np.float64], Spread]:
-    """The bound of images that are in memory, with one draw of the noise.
-
-    Args:
-        network: not told classes; moved to the device.
-        diffusion: the chain.
-        pixels: uint8, (n, C, H, W), n at least 1.
-        seed: of the noise; image i is that of index i.
-        batch_size: images per pass of the network.
-        clip: predicted images are clipped to [-1, 1].
-        device: to compute on.
-        tell: called with the number of images after each batch.
-
-    Returns:
-        the bound of every image, (n,), and its terms per step, (T + 1,), in bits per dimension.
-    """
-    network = placed(network, torch.device(device))
-    rows = []
-    for start in range(0, len(pixels), batch_size):
-        batch = pixels[start : start + batch_size]
-        indices = range(start, start + len(batch))
-        terms = Terms.empty(len(batch), diffusion.steps, device)
-        noise = NoiseStream(seed, 0, indices, batch.shape[1:])
-        fill_terms(terms, network, diffusion, batch, noise, clip=clip)
-        rows.append(terms.bits())
-        if tell is not None:
-            tell(len(batch))
-    bits = np.concatenate(rows)
-    return bits.sum(axis=1, dtype=np.float64), Spread.of(bits)

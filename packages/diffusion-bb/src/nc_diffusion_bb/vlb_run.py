@@ -4,10 +4,9 @@
     results/{vb,mse,xstart_mse}-terms.npz   per step: mean, stdd, min, max over images and draws
     results/vlb-images.npz               bits per dimension of every image: total_bpd (draws, n)
     results/vlb.json                     the numbers that the command prints
-    progress.csv                         samples and running mean total_bpd, at the end of the run
+    progress.csv, log.txt                samples and running mean total_bpd
 
-Parts are dealt out to the processes, which have the folder in common. What is unfinished is kept
-at most half a minute back, but for a step of a batch that takes longer; results do not depend on
+Parts are dealt out to the processes, which have the folder in common. Results do not depend on
 interruptions or on the number of processes.
 """
 
@@ -16,12 +15,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,29 +29,21 @@ from nc_core.rates import Measurement
 from nc_core.runs import RunDirectory, is_main_process
 from nc_core.signals import give_back, take_over
 from nc_core.training import Hardware, Shard, sum_over_processes
-from nc_core.training.checkpoint import load_checkpoint, save_checkpoint
 from nc_core.training.devices import launched
 from nc_core.training.loggers import Logger, open_logger
 from nc_diffusion_bb.data import Images
 from nc_diffusion_bb.diffusion import GaussianDiffusion
 from nc_diffusion_bb.progress_table import kept_progress
+from nc_diffusion_bb.run_figures import log_figures
 from nc_diffusion_bb.unet import UNet
-from nc_diffusion_bb.vlb import (
-    TERMS,
-    NoiseStream,
-    Spread,
-    Terms,
-    bound_measurements,
-    fill_terms,
-    placed,
-)
+from nc_diffusion_bb.vlb import NoiseStream, bound_measurements, placed
 from nc_diffusion_bb.vlb_files import save_arrays
+from nc_diffusion_bb.vlb_parts import Part, evaluate_part, finished_part, load_part
 
 __all__ = ["BoundPlan", "evaluate_bound", "finished_bound"]
 
 Progress = Callable[[float, float], None]
 
-_SAVE_SECONDS = 30.0
 _RESULT = "vlb"
 _KEYS = ("samples", "total_bpd")
 
@@ -102,14 +91,6 @@ class BoundPlan:
         return math.ceil(self.count / self.batch_size)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A finished part: the bound of its images, (B,), and what is kept of terms."""
-
-    totals: NDArray[np.float64]
-    spreads: Mapping[str, Spread]
-
-
 def finished_bound(run: RunDirectory) -> list[Measurement] | None:
     """What a run found, where it has come to its end.
 
@@ -139,7 +120,8 @@ def evaluate_bound(
         plan: what to evaluate.
         run: where parts and results are kept.
         hardware: processes, device and threads.
-        loggers: ``tensorboard``, ``wandb``: told the running mean ``total_bpd``.
+        loggers: ``tensorboard``, ``wandb``: told the running mean ``total_bpd``, and shown the
+            figures ``vb``, ``mse`` and ``xstart_mse`` at the end.
         progress: called with (images done, images in all) of this process, with fractions.
 
     Returns:
@@ -159,12 +141,12 @@ def evaluate_bound(
         stack.callback(give_back, before)
         opened: list[Logger] = []
         run.rewind({})
-        stack.enter_context(kept_progress(run, _KEYS, "evaluate"))
+        refresh = stack.enter_context(kept_progress(run, _KEYS, "evaluate"))
         for name in loggers if shard.rank == 0 else ():
             opened.append(open_logger(name, run, 0))
             stack.callback(opened[-1].close)
         network = placed(plan.network, fabric.device)
-        worker = _Worker(plan, run, network, fabric.device, shard, opened, progress)
+        worker = _Worker(plan, run, network, fabric.device, shard, opened, progress, refresh)
         began = time.monotonic()
         try:
             worker.all_parts()
@@ -175,9 +157,11 @@ def evaluate_bound(
             ) from error
         run.log({"step": plan.count, "seconds": time.monotonic() - began}, name="timing")
         fabric.barrier()  # the parts of all processes are written
-        parts = [_load_part(_path(run, part)) for part in range(plan.parts)]
+        parts = [load_part(_path(run, part)) for part in range(plan.parts)]
         fabric.barrier()
-        return _keep_results(plan, run, parts)
+        measured = _keep_results(plan, run, parts)
+        log_figures(run.path, opened, plan.count)
+        return measured
 
 
 class _Worker:
@@ -192,9 +176,11 @@ class _Worker:
         shard: Shard,
         loggers: Sequence[Logger],
         progress: Progress | None,
+        refresh: Callable[[], None],
     ) -> None:
         self._plan, self._run, self._network, self._device = plan, run, network, device
         self._shard, self._loggers, self._progress = shard, loggers, progress
+        self._refresh = refresh
         self._mine = range(shard.rank, plan.parts, shard.world)
         self._images_mine = sum(len(plan.indices(part)) for part in self._mine)
         self._images_done = 0
@@ -217,42 +203,27 @@ class _Worker:
     def _evaluate(self, part: int) -> NDArray[np.float64]:
         """The bound of a part's images, from its file or by evaluating what is left."""
         path, indices = _path(self._run, part), self._plan.indices(part)
-        steps = self._plan.diffusion.steps
-        if path.exists():
-            state = load_checkpoint(path)
-            if state["left"] == 0:
-                return _part(state).totals
-            terms = Terms(state["values"].to(self._device), state["left"])
-        else:
-            terms = Terms.empty(len(indices), steps, self._device)
-        saved = time.monotonic()
-
-        def after_step() -> None:
-            nonlocal saved
-            self._tell(len(indices) * (1 - terms.left / steps))
-            if terms.left and time.monotonic() - saved > _SAVE_SECONDS:
-                _save_terms(path, terms)
-                saved = time.monotonic()
-
-        images = self._plan.images
-        pixels = images.load(np.array(indices))
-        classes = images.labels(np.array(indices))
-        noise = NoiseStream(self._plan.seed, self._plan.draw(part), indices, images.shape)
-        try:
-            fill_terms(
-                terms, self._network, self._plan.diffusion, pixels, noise,
-                clip=self._plan.clip, classes=classes, after_step=after_step,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            if terms.left < steps:
-                _save_terms(path, terms)
-            raise
-        _save_part(path, terms)
-        return terms.totals()
+        found = finished_part(path)
+        if found is None:
+            images = self._plan.images
+            noise = NoiseStream(self._plan.seed, self._plan.draw(part), indices, images.shape)
+            found = evaluate_part(
+                path,
+                self._network,
+                self._plan.diffusion,
+                images.load(np.array(indices)),
+                noise,
+                clip=self._plan.clip,
+                classes=images.labels(np.array(indices)),
+                device=self._device,
+                tell=lambda done: self._tell(done * len(indices)),
+            )
+        return found.totals
 
     def _record(self, mean: float, images: int) -> None:
         record = {"total_bpd": mean, "samples": images}
         self._run.log({"step": images, "phase": "evaluate", **record})
+        self._refresh()
         for logger in self._loggers:
             logger.scalars(images, record)
 
@@ -261,15 +232,14 @@ class _Worker:
             self._progress(self._images_done + further, self._images_mine)
 
 
-def _keep_results(plan: BoundPlan, run: RunDirectory, parts: Sequence[_Part]) -> list[Measurement]:
+def _keep_results(plan: BoundPlan, run: RunDirectory, parts: Sequence[Part]) -> list[Measurement]:
     """Put parts together; the first process writes the results and removes the parts."""
-    totals = np.concatenate([part.totals for part in parts]).reshape(plan.draws, plan.count)
-    spreads = {name: reduce(Spread.merged, [part.spreads[name] for part in parts])
-               for name in TERMS}  # fmt: skip
-    measured = bound_measurements(totals, spreads["vb"])
+    whole = Part.joined(parts)
+    totals = whole.totals.reshape(plan.draws, plan.count)
+    measured = bound_measurements(totals, whole.spreads["vb"])
     if is_main_process():
         results = run.path / "results"
-        for name, of_name in spreads.items():
+        for name, of_name in whole.spreads.items():
             save_arrays(results / f"{name}-terms.npz", of_name.to_arrays())
         save_arrays(results / "vlb-images.npz", {"total_bpd": totals})
         run.save_result(_RESULT, [one.to_json() for one in measured])
@@ -280,45 +250,6 @@ def _keep_results(plan: BoundPlan, run: RunDirectory, parts: Sequence[_Part]) ->
 
 def _path(run: RunDirectory, part: int) -> Path:
     return run.path / "checkpoints" / f"vlb-{part:06d}.safetensors"
-
-
-def _save_terms(path: Path, terms: Terms) -> None:
-    """Keep a part that is not finished."""
-    save_checkpoint(path, {"left": terms.left, "values": terms.values})
-
-
-def _save_part(path: Path, terms: Terms) -> None:
-    """Keep of a finished part what results are made of."""
-    spreads = {name: Spread.of(values) for name, values in terms.by_name().items()}
-    state = {
-        "left": 0,
-        "totals": torch.from_numpy(terms.totals()),
-        "spreads": {
-            name: {key: _tensor(value) for key, value in vars(of_name).items()}
-            for name, of_name in spreads.items()
-        },
-    }
-    save_checkpoint(path, state)
-
-
-def _load_part(path: Path) -> _Part:
-    return _part(load_checkpoint(path))
-
-
-def _part(state: Mapping[str, Any]) -> _Part:
-    spreads = {
-        name: Spread(**{key: _array(value) for key, value in of_name.items()})
-        for name, of_name in state["spreads"].items()
-    }
-    return _Part(state["totals"].numpy(), spreads)
-
-
-def _tensor(value: Any) -> Any:
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-
-
-def _array(value: Any) -> Any:
-    return value.numpy() if isinstance(value, torch.Tensor) else value
 
 
 def _wide(device: torch.device) -> torch.device:

@@ -17,8 +17,9 @@ from nc_bitswap.bbans.networks import CodingNetworks
 from nc_core.ans import TABLES_VERSION, Message
 from nc_core.ans.bits_back import pop_bb_ans, push_bb_ans
 from nc_core.ans.distributions.location_scale import bisect
-from nc_core.ans.groups import Group, pop_groups, push_groups
+from nc_core.ans.groups import Group, measure_groups, pop_groups, push_groups
 from nc_core.errors import DataError
+from nc_core.fixed_draws import counts_for, probe_pixels
 from nc_core.frame import Frame
 from nc_core.protocols import Block, Coder
 
@@ -108,8 +109,7 @@ class BbansCodec:
         blocks are independent, and those for one block the same whenever it is measured.
         """
         frame = self._checked(blocks)
-        parts = (blocks[k : k + _LARGEST_GROUP] for k in range(0, len(blocks), _LARGEST_GROUP))
-        return np.concatenate([np.empty(0), *(self._lengths(part, frame) for part in parts)])
+        return measure_groups(blocks, _LARGEST_GROUP, lambda part: self._lengths(part, frame))
 
     def probe(self) -> str:
         """Hex sha256 of the integers that the networks give for fixed images and latents."""
@@ -119,23 +119,18 @@ class BbansCodec:
         chain = self._chain(frame, len(blocks))
         data = blocks.reshape(-1, 1).astype(np.int64)
         posterior = chain.posterior(1, data)
-        counts = np.concatenate([self._counts(block) for block in blocks])
-        latents = bisect(posterior, slice(None), counts[:, None])
-        bits = chain.likelihood(0, latents).bits(data).reshape(len(blocks), -1).sum(1)
-        returned = posterior.bits(latents).reshape(len(blocks), -1)
+        latents = self._networks.architecture.latents
+        counts = [counts_for(block, LATENT_PRECISION)(latents) for block in blocks]
+        symbols = bisect(posterior, slice(None), np.concatenate(counts)[:, None])
+        bits = chain.likelihood(0, symbols).bits(data).reshape(len(blocks), -1).sum(1)
+        returned = posterior.bits(symbols).reshape(len(blocks), -1)
         length: NDArray[np.float64] = bits + (self._bins.bits - returned).sum(1)
         return length
-
-    def _counts(self, block: NDArray[np.uint8]) -> NDArray[np.uint64]:
-        key = np.frombuffer(hashlib.sha256(block.tobytes()).digest()[:16], "<u8")
-        words = np.random.Philox(key=key).random_raw(self._networks.architecture.latents)
-        return words >> np.uint64(64 - LATENT_PRECISION)
 
     @cached_property
     def _probe(self) -> str:
         shape = self._networks.architecture
-        ramp = torch.arange(2 * shape.dims).reshape(2, -1)
-        pixels = (ramp * ramp // 97 + ramp // 3) % (shape.top + 1)
+        pixels = torch.from_numpy(probe_pixels((2, shape.dims), shape.top + 1))
         symbols = np.arange(2 * shape.latents).reshape(2, -1) * 389 % (1 << self._bins.bits)
         digest = hashlib.sha256()
         with torch.no_grad():
@@ -160,7 +155,4 @@ class BbansCodec:
 
     def _frame(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Frame:
         image = self._networks.architecture.image_shape
-        fits = len(shape) == 4 and shape[1] == 1 and all(shape[1:])
-        if not fits or shape[2] > image[1] or shape[3] > image[2] or dtype != np.uint8:
-            raise ValueError(f"blocks are uint8, (B, 1, up to {image[1:]}), not {dtype} {shape}")
-        return Frame(image, shape[2], shape[3], "zero")
+        return Frame.of_blocks(image, shape, dtype, "zero")

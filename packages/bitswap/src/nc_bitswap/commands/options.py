@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
+from nc_core.command_line import options
 
 if TYPE_CHECKING:
     from nc_bitswap.codec import BitswapCodec
@@ -20,14 +20,7 @@ def model_option(
     help_text: str, default: str | None = DIGIT_MODEL
 ) -> Callable[[_Command], _Command]:
     """``--model``, passed as ``model: str``; required where it has no default."""
-    return click.option(
-        "--model",
-        default=default,
-        required=default is None,
-        show_default=default is not None,
-        metavar="NAME",
-        help=f"{help_text}: a registered name, a model file or a run directory.",
-    )
+    return options.model(help_text, default)
 
 
 def bitswap_codec(model: Any) -> BitswapCodec:

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nc_bitswap.distributions import logistic_log_density, logistic_noise
+from nc_bitswap.distributions import logistic_draw, logistic_log_density
 from nc_bitswap.photo.colours import (
     Colours,
     MixtureParameters,
@@ -315,9 +315,9 @@ class PhotoModel(nn.Module):
             return values
 
         lower = self.base.posterior(1, planes)
-        z1 = _draw(lower, generator)
+        z1 = logistic_draw(lower, generator)
         upper = self.base.posterior(2, z1)
-        z2 = _draw(upper, generator)
+        z2 = logistic_draw(upper, generator)
         self.base.passes(z1, look_up)
         standard = torch.zeros_like(z2), torch.ones_like(z2)
         for z, prior, posterior in ((z1, self.base.conditional(z2), lower), (z2, standard, upper)):
@@ -339,8 +339,3 @@ class PhotoModel(nn.Module):
             total = total + self.lattice_bits(level, lattice).sum(1)
             lattice = lattice[:, :, ::2, ::2]
         return total + self.base_bits(lattice, generator).sum(1)
-
-
-def _draw(parameters: tuple[Tensor, Tensor], generator: torch.Generator | None) -> Tensor:
-    means, scales = parameters
-    return means + scales * logistic_noise(tuple(means.shape), generator, device=means.device)

@@ -20,7 +20,7 @@ _SPACING = "vlb50"
               help="Images to code.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=12, show_default=True, metavar="N",
               help="How many images.")  # fmt: skip
-@chain_options()
+@chain_options(default=f"{_SPACING} where the chain has it")
 @options.seed()
 @options.json_output()
 @click.pass_context
@@ -50,6 +50,7 @@ def demo(
 
     plugins = options.plugins_of(context)
     _, file = find_model_file(model, plugins)
+    lossless = load(file)  # refuses what draws images but does not compress
     network, chain = float_model(file)
     if respacing is None and steps is None:
         respacing = _usual_spacing(chain.steps)
@@ -61,7 +62,7 @@ def demo(
             diffusion = GaussianDiffusion.of(chain, spacing)
             pixels = draw_images(network, diffusion, limit, seed=seed, tell=advance)
     coder = load_coder(plugins=plugins)
-    evaluation = Evaluation(file.name, network, chain, load(file), coder, pixels, {}, seed)
+    evaluation = Evaluation(file.name, network, chain, lossless, coder, pixels, {}, seed)
     cases = [
         Case("bb-ans", _BATCH_SIZE, "none"),
         Case("bit-swap", _BATCH_SIZE, "none"),

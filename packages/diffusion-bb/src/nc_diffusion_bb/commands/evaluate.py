@@ -61,7 +61,9 @@ _COLUMNS = {
                    "borrow. May be repeated.")  # fmt: skip
 @options.coding()
 @options.seed()
-@options.out("DIR", "Run directory for the table, the bits of all levels, and figures.")
+@options.out("DIR", "Run directory for the table, the bits of all levels, figures, and state.")
+@options.torch_threads()
+@options.resume()
 @options.force()
 @options.json_output()
 @click.pass_context
@@ -78,6 +80,8 @@ def evaluate(
     coding: dict[str, str],
     seed: int,
     out: Path | None,
+    threads: int | None,
+    resume: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -87,18 +91,20 @@ def evaluate(
     with fresh noise and its standard error over images, bound the code length at the latents that
     were drawn. total is the whole file; payload is that without the header; initial bits are the
     part of it that was borrowed, and marginal the rest: what one more image costs, the published
-    'effective' rate. Seconds are per image.
+    'effective' rate. Seconds are per image, without what was done twice after an interruption.
+    With --out what is done is kept once a minute, and --resume goes on with it.
     """
-    from contextlib import ExitStack
-
     from nc_core.errors import UsageError
-    from nc_core.runs import RunDirectory
+    from nc_core.training import Hardware
+    from nc_core.training.devices import launched
     from nc_diffusion_bb.commands.options import chosen_spacing
     from nc_diffusion_bb.evaluation import Case
 
     for key in _OWN:
         if key in coding:
             raise UsageError(f"--coding {key}= is an option of this command", f"--{key} VALUE")
+    if resume and out is None:
+        raise UsageError("--resume needs the directory of the run", "-o DIR")
     evaluation, config = _evaluation(model, dataset, limit, coding, seed, context)
     asked: list[str | None] = [*respacing, *map(str, steps)]
     spacings = [chosen_spacing(one, None, evaluation.chain.steps) for one in asked or [None]]
@@ -106,20 +112,49 @@ def evaluate(
     cases = [Case(*one) for one in product(orders, batch_sizes or (_USUAL_BATCH,), lead_ins)]
     for spacing, case in product(spacings, cases):
         evaluation.told(spacing, case)
-    with ExitStack() as stack:
-        run = None
-        if out is not None:
+    with launched(Hardware(device="cpu", devices=1, threads=threads), "32-true"):
+        if out is None:
+            records = _measure_all(evaluation, spacings, cases)
+        else:
             config |= {"respacing": spacings, "cases": cases}
-            run = stack.enter_context(
-                RunDirectory.create(
-                    out, config, command="diffusion-bb evaluate", force=force, can_resume=False
-                )
-            )
-        records = [one for spacing in spacings for one in measure(evaluation, spacing, cases, run)]
-        if run is not None:
-            run.save_result("evaluate", records)
-            draw_figures(run.path)
+            records = _run(
+                out, config, evaluation, spacings, cases,
+                overrides=options.overrides_of(context), force=force, resume=resume,
+            )  # fmt: skip
     show(records, as_json)
+
+
+def _run(
+    out: Path,
+    config: dict[str, Any],
+    evaluation: Evaluation,
+    spacings: Sequence[str],
+    cases: Sequence[Case],
+    **how: Any,
+) -> list[dict[str, Any]]:
+    """Measure what a run directory does not hold yet, and leave results and figures in it."""
+    from nc_core.runs import RunDirectory
+    from nc_diffusion_bb.evaluation_run import finished_records, interruptible, keep_records
+
+    with RunDirectory.create(
+        out, config, command="diffusion-bb evaluate", may_differ=("model",), **how
+    ) as run:
+        records = finished_records(run) if run.resumed else None
+        if records is None:
+            with interruptible(run):
+                records = _measure_all(evaluation, spacings, cases, run)
+        keep_records(run, records)
+        draw_figures(run.path)
+    return records
+
+
+def _measure_all(
+    evaluation: Evaluation,
+    spacings: Sequence[str],
+    cases: Sequence[Case],
+    run: RunDirectory | None = None,
+) -> list[dict[str, Any]]:
+    return [one for spacing in spacings for one in measure(evaluation, spacing, cases, run)]
 
 
 def show(records: Sequence[dict[str, Any]], as_json: bool) -> None:
@@ -166,17 +201,18 @@ def measure(
     run: RunDirectory | None = None,
 ) -> list[dict[str, Any]]:
     """The bound of a chain, and the files of all cases."""
-    from nc_core.command_line.progress import cumulative, progress
-    from nc_diffusion_bb.evaluation import keep_levels
+    from nc_core.command_line.progress import reported_progress
+    from nc_diffusion_bb.evaluation_run import keep_levels, state_folder
 
-    count, dims = len(evaluation.pixels), evaluation.pixels.size
-    with progress(f"{spacing or 'all steps'}, bound", count, "images") as advance:
-        bound = evaluation.bound(spacing, advance)
+    folder = None if run is None else state_folder(run)
+    chain = spacing or "all steps"
+    with reported_progress(f"{chain}, bound", "images") as tell:
+        bound = evaluation.bound(spacing, tell, folder)
     files = []
     for case in cases:
-        title = f"{spacing or 'all steps'}, {case.order}, batches of {case.batch_size}"
-        with progress(title, dims, "samples") as advance:
-            files.append(evaluation.coded(spacing, case, cumulative(advance)))
+        title = f"{chain}, {case.order}, batches of {case.batch_size}"
+        with reported_progress(title, "samples") as tell:
+            files.append(evaluation.coded(spacing, case, tell, folder))
     if run is not None:
         keep_levels(run, bound, files)
     return [one.to_json(bound) for one in files]

@@ -29,16 +29,13 @@ __all__ = [
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Option = Callable[[_Command], _Command]
 
+# As nc_diffusion_bb.coding.default_spacing decides.
+_USUAL_SPACING = "vlb100; of up to 100 steps all, of 10,000 or more 100 evenly spaced"
+
 
 def model_option(help_text: str) -> _Option[Any]:
     """``--model``, passed as ``model: str``."""
-    return click.option(
-        "--model",
-        default="diffusion-mnist",
-        show_default=True,
-        metavar="NAME",
-        help=f"{help_text}: a registered name, a model file or a run directory.",
-    )
+    return options.model(help_text, "diffusion-mnist")
 
 
 def dataset_option(help_text: str) -> _Option[Any]:
@@ -48,21 +45,23 @@ def dataset_option(help_text: str) -> _Option[Any]:
         default="mnist:test",
         show_default=True,
         metavar="NAME[:SPLIT]",
-        help=f"{help_text}, scaled and cropped to the model's size.",
+        help=f"{help_text}. Those of another size than the model's are scaled and cropped as the "
+        "original does; but smaller ones that are not of a folder get the border that files have.",
     )
 
 
-def chain_options(*, several: bool = False) -> _Option[Any]:
+def chain_options(*, several: bool = False, default: str = _USUAL_SPACING) -> _Option[Any]:
     """``--respacing`` and ``--steps``, passed as ``respacing`` and ``steps``.
 
     Args:
         several: both may be repeated; the command gets tuples.
+        default: what the help says that none of them means.
     """
     again = " May be repeated." if several else ""
     return options.all_of(
         click.option(
             "--respacing", metavar="STEPS", multiple=several,
-            show_default="vlb100, or all where it has no such steps",
+            show_default=default,
             help="Steps of the chain: vlbK, ddimK, K evenly spaced, sections such as 10,15,20, "
             "or all." + again,
         ),

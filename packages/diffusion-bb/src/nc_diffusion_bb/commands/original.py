@@ -67,18 +67,17 @@ _NOT_KEPT = frozenset({"force", "resume", "respacing", "steps", "threads"})
 @click.option("--log-variance", is_flag=True,
               help="Take deviations from log-variances instead of variances.")  # fmt: skip
 @click.option("--initial-words", type=click.IntRange(min=2), metavar="N",
-              show_default="lanes x steps x latent bits / 32",
+              show_default="lanes x steps x the larger of latent and prior bits / 32",
               help="Random 32-bit words to start the message with.")  # fmt: skip
 @options.seed()
 @click.option("--track", is_flag=True, help="Measure what every level pushes and pops.")
 @click.option("--check/--no-check", default=True, show_default=True,
               help="Decode again, and compare images and initial words.")  # fmt: skip
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N",
-              show_default="once a minute", help="Images between two checkpoints.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", show_default="torch's own",
-              help="Threads of the network; --resume needs the same number.")  # fmt: skip
-@click.option("--logger", "loggers", multiple=True, type=click.Choice(["tensorboard", "wandb"]),
-              help="Report to this one as well; may be repeated.")  # fmt: skip
+              show_default="once a minute",
+              help="Images between two checkpoints, up to a whole batch more.")  # fmt: skip
+@options.torch_threads("Threads of the network; --resume needs the same number.")
+@options.loggers()
 @options.out("DIR", "Run directory: message, rates, logs.", required=True)
 @options.resume()
 @options.force()
@@ -106,7 +105,7 @@ def original(context: click.Context, /, out: Path, as_json: bool, **given: Any) 
         )
     hardware = Hardware(device="cpu", devices=1, threads=given["threads"])
     with launched(hardware, "32-true"):
-        measured = _code(out, given, options.plugins_of(context))
+        measured = _code(out, given, options.plugins_of(context), options.overrides_of(context))
     if as_json:
         print_json([one.to_json() for one in measured])
         return
@@ -116,7 +115,9 @@ def original(context: click.Context, /, out: Path, as_json: bool, **given: Any) 
     print_text(f"{decoded}; everything in {out}")
 
 
-def _code(out: Path, given: dict[str, Any], plugins: PluginManager) -> list[Measurement]:
+def _code(
+    out: Path, given: dict[str, Any], plugins: PluginManager, overrides: list[str]
+) -> list[Measurement]:
     """Encode and decode in a run directory; returns what was measured."""
     from nc_core.runs import RunDirectory
     from nc_diffusion_bb.original.numerics import numerics, refuse_other_numerics
@@ -131,6 +132,7 @@ def _code(out: Path, given: dict[str, Any], plugins: PluginManager) -> list[Meas
         out,
         config,
         command="diffusion-bb original",
+        overrides=overrides,
         force=given["force"],
         resume=given["resume"],
         may_differ=_FREE,
@@ -201,16 +203,18 @@ def _run(
     from nc_core.errors import InterruptedWorkError
     from nc_core.training.loggers import open_logger
     from nc_diffusion_bb.original.results import keep_measurements
-    from nc_diffusion_bb.original.run import decode_images, encode_images
+    from nc_diffusion_bb.original.run import decode_images, encode_images, kept_images
     from nc_diffusion_bb.original.words import flat_bytes
+    from nc_diffusion_bb.run_figures import log_figures
 
     try:
         with ExitStack() as stack:
-            opened = [open_logger(name, run, 0) for name in loggers]
+            opened = [open_logger(name, run, kept_images(run)) for name in loggers]
             for logger in opened:
                 stack.callback(logger.close)
             tell = stack.enter_context(reported_progress("encoding", "images"))
             encoded = encode_images(plan, run, tell, opened)
+            log_figures(run.path, opened, encoded.tally.images)
         rates = encoded.tally.rates(flat_bytes(encoded.message))
         draw_figures(run.path)
         if check:
@@ -218,7 +222,7 @@ def _run(
                 decode_images(plan, run, encoded, tell)
     except KeyboardInterrupt as error:
         raise InterruptedWorkError(
-            f"{run.path}: interrupted; what was kept last is the batch of at most a minute ago",
+            f"{run.path}: interrupted; whole batches are kept, up to the last checkpoint",
             "run the same command with --resume to go on",
         ) from error
     return keep_measurements(run, encoded.tally, rates)

@@ -39,7 +39,10 @@ def terms(runs: tuple[Path, ...], suffix: str) -> None:
     for run in runs:
         drawn = draw_run(run, f".{suffix}")
         if not drawn:
-            raise DataError(f"{run}: nothing to draw", "'vlb' and 'evaluate -o' write such runs")
+            raise DataError(
+                f"{run}: nothing to draw",
+                "'vlb', 'evaluate -o' and 'original --track' write such runs",
+            )
         for path in drawn:
             click.echo(str(path))
 

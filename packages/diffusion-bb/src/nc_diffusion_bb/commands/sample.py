@@ -39,8 +39,7 @@ __all__ = ["sample"]
 @options.seed()
 @options.out("FILE.png", "Image to write, with all of them side by side.", required=True)
 @options.force()
-@click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), default="cpu",
-              show_default=True, help="Where to compute.")  # fmt: skip
+@options.device()
 @click.pass_context
 def sample(
     context: click.Context,
@@ -68,14 +67,16 @@ def sample(
     from nc_core.images import Image, write_image
     from nc_core.models import find_model_file
     from nc_core.sheets import image_sheet
-    from nc_core.training import check_device
+    from nc_core.training import Hardware
+    from nc_core.training.devices import launched
     from nc_diffusion_bb.commands.options import chosen_spacing
     from nc_diffusion_bb.diffusion import GaussianDiffusion
     from nc_diffusion_bb.draws import draw_images
     from nc_diffusion_bb.release import float_model
 
     check_target(out, force=force)
-    check_device(device)
+    hardware = Hardware(device=device, devices=1)
+    hardware.check()
     _, file = find_model_file(model, options.plugins_of(context))
     network, chain = float_model(file)
     classes = network.architecture.classes
@@ -86,10 +87,13 @@ def sample(
             f"model '{file.name}' draws images of a class", f"--class 0 to {classes - 1}"
         )
     diffusion = GaussianDiffusion.of(chain, chosen_spacing(respacing, steps, chain.steps))
-    with progress("drawing", count, "images") as advance:
+    with (
+        launched(hardware, "32-true") as fabric,
+        progress("drawing", count, "images") as advance,
+    ):
         images = draw_images(
             network, diffusion, count, seed=seed, eta=eta, clip=clip, class_=class_,
-            batch_size=batch_size, device=device, tell=advance,
+            batch_size=batch_size, device=fabric.device, tell=advance,
         )  # fmt: skip
     write_image(out, Image(image_sheet(images, min(columns, count))), force=force)
     click.echo(str(out))

@@ -10,7 +10,9 @@ from nc_core.command_line import options
 
 __all__ = ["train"]
 
-_MAY_DIFFER = ("training.duration", "training.log_every", "training.keep_checkpoints")
+_MAY_DIFFER = (
+    "training.duration", "training.log_every", "training.keep_checkpoints", "initial_id"
+)  # fmt: skip
 
 
 @click.command(
@@ -22,6 +24,11 @@ _MAY_DIFFER = ("training.duration", "training.log_every", "training.keep_checkpo
     )
 )
 @options.recipe("tiny", "optimizer.learning_rate=1e-3")
+@click.option(
+    "--initial", metavar="NAME", show_default="random weights",
+    help="Start from the weights of this model: a model file, a run directory or a registered "
+    "name. A run that is resumed need not be told again.",
+)  # fmt: skip
 @options.training_run(
     "Run directory: configuration, metrics, checkpoints and the model file.  [default: runs/RECIPE]"
 )
@@ -31,6 +38,7 @@ def train(
     context: click.Context,
     recipe: str,
     settings: tuple[str, ...],
+    initial: str | None,
     out: Path | None,
     device: str,
     devices: int | None,
@@ -44,8 +52,9 @@ def train(
 
     Evaluations during training report 'vlb', the bound in bits per dimension of the first test
     images. The run directory holds the model file of the best one so far, with averaged weights;
-    give the directory to --model to compress with it. A run that was stopped goes on with --resume
-    as if it had not been.
+    give the directory to --model to compress with it. With several optimizer.ema_rates it has the
+    averages of the first, and model-RATE.safetensors beside it those of each other. A run that was
+    stopped goes on with --resume as if it had not been; --initial starts another one.
     """
     from nc_core.command_line.console import print_json
     from nc_core.command_line.progress import reported_progress
@@ -55,23 +64,28 @@ def train(
     from nc_core.training import Hardware
     from nc_diffusion_bb.config import TrainConfig
     from nc_diffusion_bb.data import open_images
+    from nc_diffusion_bb.initial_weights import start_of
     from nc_diffusion_bb.train import check
     from nc_diffusion_bb.train import train as run_training
 
     config = load_config(TrainConfig, recipe, package="nc_diffusion_bb", settings=settings)
+    if initial is not None:
+        config = config.model_copy(update={"initial": initial})
     check(config)
     plugins = options.plugins_of(context)
+    path = out or Path("runs", Path(recipe).stem)
+    start = start_of(config, path, plugins, resume=resume)
     train_images = open_images(config.data.train, config.model, plugins)
     test_images = open_images(config.data.test, config.model, plugins)
     hardware = Hardware(device=device, devices=devices, threads=threads)
     hardware.check()
-    path = out or Path("runs", Path(recipe).stem)
     with (
         RunDirectory.create(
             path,
-            config.to_json(),
+            start.config.to_json() | {"initial_id": start.model_id},
             command="diffusion-bb train",
             recipe=recipe,
+            overrides=options.overrides_of(context),
             force=force,
             resume=resume,
             may_differ=_MAY_DIFFER,
@@ -79,10 +93,11 @@ def train(
         reported_progress("training", "steps") as tell,
     ):
         result = run_training(
-            config,
+            start.config,
             run,
             train_images,
             test_images,
+            initial=start.network,
             hardware=hardware,
             loggers=loggers,
             progress=tell,

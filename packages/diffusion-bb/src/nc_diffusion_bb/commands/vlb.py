@@ -103,7 +103,13 @@ def vlb(
     }  # fmt: skip
     path = out or Path("runs", file_stem(f"vlb-{file.name}-{spacing}"))
     with RunDirectory.create(
-        path, config, command="diffusion-bb vlb", force=force, resume=resume, may_differ=("model",)
+        path,
+        config,
+        command="diffusion-bb vlb",
+        overrides=options.overrides_of(context),
+        force=force,
+        resume=resume,
+        may_differ=("model",),
     ) as run:
         found = finished_bound(run) if run.resumed else None
         if found is None:

@@ -2,7 +2,7 @@
 
 results/original.json         the numbers that the command prints
 results/rates-push.npz, -pop  of every level; see :mod:`nc_diffusion_bb.original.run`
-results/rates.svg, .csv       the same as a figure
+results/rates*.svg, .csv      the same as figures
 """
 
 from __future__ import annotations

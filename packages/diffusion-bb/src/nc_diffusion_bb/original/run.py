@@ -2,7 +2,7 @@
 
     metrics.jsonl               samples, rate_total, rate_used, rate_effective after every batch
     timing.jsonl                CPU seconds of every batch
-    progress.csv                the metrics, as the original's
+    progress.csv, log.txt       the metrics, as the original's
     results/rates-push.npz      bits per dimension that were pushed at each level, over batches
     results/rates-pop.npz       that were popped: mean, stdd, min, max, index 0 for the pixels
 
@@ -32,7 +32,7 @@ from nc_diffusion_bb.original.words import flat_bytes, initial_message
 from nc_diffusion_bb.progress_table import write_progress
 from nc_diffusion_bb.vlb_files import save_arrays
 
-__all__ = ["Plan", "decode_images", "encode_images"]
+__all__ = ["Plan", "decode_images", "encode_images", "kept_images"]
 
 Progress = Callable[[float, float], None]
 
@@ -108,6 +108,16 @@ class _Saver:
         if due:
             self._images, self._saved = 0, time.monotonic()
         return due
+
+
+def kept_images(run: RunDirectory) -> int:
+    """How many images :func:`encode_images` will find on the message of a run.
+
+    Raises:
+        DataError: what is kept is damaged.
+    """
+    state = Encoded.load(run) if run.resumed else None
+    return 0 if state is None else state.tally.images
 
 
 def encode_images(

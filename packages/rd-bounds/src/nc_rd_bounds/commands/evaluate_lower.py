@@ -54,8 +54,7 @@ __all__ = ["evaluate_lower", "measure"]
 )  # fmt: skip
 @click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), default="cpu",
               show_default=True, help="Where to climb; a GPU pays for images.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", show_default="torch's own",
-              help="Threads on the CPU.")  # fmt: skip
+@options.torch_threads()
 @options.json_output()
 @click.pass_context
 def evaluate_lower(

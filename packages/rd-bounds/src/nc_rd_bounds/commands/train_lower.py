@@ -96,6 +96,7 @@ def train_lower(
         config.to_json(),
         command="rd-bounds train-lower",
         recipe=recipe,
+        overrides=options.overrides_of(context),
         force=force,
         resume=resume,
         may_differ=_MAY_DIFFER,

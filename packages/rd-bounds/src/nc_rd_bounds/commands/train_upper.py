@@ -83,6 +83,7 @@ def train_upper(
             config.to_json(),
             command="rd-bounds train-upper",
             recipe=recipe,
+            overrides=options.overrides_of(context),
             force=force,
             resume=resume,
             may_differ=_MAY_DIFFER,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nc_core.errors import DataError
 from nc_core.model_file import ModelFile, write_model_file
+from nc_core.network_files import refusing, without_memory
 from nc_rd_bounds.activations import ELEMENTWISE
 from nc_rd_bounds.lower.networks import ImageMultiplier, Multiplier, VectorMultiplier, unit_of
 from nc_rd_bounds.run_data import find_model
@@ -94,12 +94,9 @@ def load(file: ModelFile) -> TrainedMultiplier:
     Raises:
         DataError: it is no model of this family.
     """
-    if file.family != FAMILY:
-        raise DataError(f"model '{file.name}': of family '{file.family}', not '{FAMILY}'")
-    try:
+    with refusing(file, FAMILY):
         architecture, lamb = file.config["network"], float(file.config["lamb"])
-        with torch.device("meta"):  # no memory for sizes that a file only claims
-            network = build_network(architecture)
+        network = without_memory(lambda: build_network(architecture))
         weights = {
             key: torch.from_numpy(np.array(value, np.float32))
             for key, value in file.tensors().items()
@@ -110,8 +107,6 @@ def load(file: ModelFile) -> TrainedMultiplier:
         unit = unit_of(network)
         if not 0 < unit < math.inf:
             raise ValueError("a deviation is not positive")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
     return TrainedMultiplier(network.eval(), lamb, architecture, file, unit)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nc_core.errors import DataError
 from nc_core.model_file import ModelFile, write_model_file
+from nc_core.network_files import refusing, tensors_of, without_memory
 from nc_rd_bounds.upper.config import UpperConfig
 from nc_rd_bounds.upper.model import VectorVae
 from nc_rd_bounds.upper.tables import LatentTables
@@ -61,7 +60,7 @@ def read_config(file: ModelFile) -> UpperConfig:
     Raises:
         DataError: it is no model of this family.
     """
-    with _refusing(file):
+    with refusing(file, FAMILY):
         return UpperConfig.model_validate(file.config)
 
 
@@ -72,13 +71,15 @@ def read_model(file: ModelFile) -> VectorVae:
         DataError: it is no model of this family, or its weights do not fit its sizes.
     """
     config = read_config(file)
-    weights = _tensors(file, _WEIGHTS)
-    with _refusing(file):
-        with torch.device("meta"):  # sizes that a file only claims take no memory
-            shapes = {k: v.shape for k, v in VectorVae(config.model).state_dict().items()}
-        if {key: value.shape for key, value in weights.items()} != shapes:
+    weights = {
+        key: torch.from_numpy(np.array(array, array.dtype.newbyteorder("=")))
+        for key, array in tensors_of(file, _WEIGHTS).items()
+    }
+    with refusing(file, FAMILY):
+        claimed = without_memory(lambda: VectorVae(config.model)).state_dict()
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in claimed.items()}:
             raise ValueError("its weights do not fit its sizes")
-        model = VectorVae(config.model)
+        model = VectorVae(config.model)  # with its masks, which the file does not hold
         model.load_state_dict(weights)
     return model.eval()
 
@@ -97,29 +98,10 @@ def load(file: ModelFile) -> NtcCodec:
             f"model '{file.name}': a bound, not a codec: its posterior is {model.config.posterior}",
             "models with a uniform posterior code files (recipes upper-*-ntc)",
         )
-    with _refusing(file):
-        arrays = {key: value.numpy() for key, value in _tensors(file, _TABLES).items()}
+    with refusing(file, FAMILY):
+        arrays = {
+            key: np.array(array, array.dtype.newbyteorder("="))
+            for key, array in tensors_of(file, _TABLES).items()
+        }
         tables = LatentTables.from_tensors(arrays, model.latents)
     return NtcCodec(file.name, file.id, model, tables)
-
-
-def _tensors(file: ModelFile, prefix: str) -> dict[str, Tensor]:
-    found = file.tensors().items()
-    return {
-        key.removeprefix(prefix): torch.from_numpy(
-            np.array(array, array.dtype.newbyteorder("="), order="C")
-        )
-        for key, array in found
-        if key.startswith(prefix)
-    }
-
-
-@contextmanager
-def _refusing(file: ModelFile) -> Iterator[None]:
-    """Turn what is wrong with a file's content into one line about the file."""
-    if file.family != FAMILY:
-        raise DataError(f"model '{file.name}': of family '{file.family}', not '{FAMILY}'")
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"model '{file.name}': not a model of family '{FAMILY}'") from error
