@@ -362,3 +362,24 @@ def test_one_image_borrows_at_most_eight_bits(
     message = message_of(codec)
     codec.push(Rans(), message, digits[:1])
     assert 32 * (codec.initial_words - message.low_water) < 8 * digits[0].size
+
+
+def test_bb_ans_keeps_all_levels_of_no_more_images_than_memory_holds(
+    codec: DiffusionCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks, sizes = smooth_images(12), []
+    told = codec.with_coding({"order": "bb-ans", "batch-size": "4"})
+    real = DiffusionCodec._push
+
+    def noted(self: DiffusionCodec, *arguments: Any) -> float:
+        sizes.append(arguments[3].size // blocks[0].size)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(DiffusionCodec, "_push", noted)
+    for limit, largest in ((1 << 26, 4), (2 * STEPS * blocks[0].size, 2), (1, 1)):
+        monkeypatch.setattr("nc_diffusion_bb.codec._MOST_LATENTS", limit)
+        message, sizes[:] = Message(1, 200 * told.initial_words, seed=3), []
+        message.cursor[1] = 0
+        told.push(Rans(), message, blocks)
+        assert max(sizes) == largest
+        assert np.array_equal(told.pop(Rans(), message, blocks.shape, blocks.dtype), blocks)

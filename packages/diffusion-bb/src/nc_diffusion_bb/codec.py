@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
@@ -39,6 +40,8 @@ _BORROWED_BITS = 24
 _MOST_WORDS = 1 << 26
 # That go through the network side by side: bounds the memory that a file can ask for.
 _MOST_PIXELS = 1 << 19
+# Samples of all levels that the order bb-ans has in memory at once, at about 32 bytes each.
+_MOST_LATENTS = 1 << 26
 
 
 class DiffusionCodec:
@@ -108,6 +111,15 @@ class DiffusionCodec:
         """Of the chain that it codes with."""
         return self._process.steps
 
+    @property
+    def _largest_group(self) -> int:
+        """Images that are coded side by side at most."""
+        size = self._coding.batch_size
+        if self._coding.order == "bit-swap":
+            return size
+        latents = math.prod(self._network.architecture.image_shape) * self.steps
+        return min(size, max(_MOST_LATENTS // latents, 1))
+
     def with_coding(self, options: Mapping[str, str]) -> DiffusionCodec:
         """The same model, told these.
 
@@ -156,7 +168,7 @@ class DiffusionCodec:
                 track.take(own)
             return bits
 
-        size = self._coding.batch_size
+        size = self._largest_group
         return push_groups(coder, message, len(blocks), size, push, powers=True, first=saved.group)
 
     def pop(
@@ -183,7 +195,7 @@ class DiffusionCodec:
             data = self._pop(coder, message, frame, group, saved, blocks)
             blocks[group.start : group.stop] = data.reshape(-1, *shape[1:])
 
-        size = self._coding.batch_size
+        size = self._largest_group
         pop_groups(coder, message, shape[0], size, pop, powers=True, first=saved.group)
         return blocks
 
