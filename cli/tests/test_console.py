@@ -7,6 +7,7 @@ import json
 import math
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -218,6 +219,31 @@ def test_long_work_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
         advance(1)
     assert "coding" in terminal.getvalue()
     assert "2 of 2 items" in terminal.getvalue()
+
+
+def test_fractions_of_work_end_a_bar_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("nc_core.command_line.progress._DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("nc_core.command_line.progress._SHOWN_SECONDS", 60.0)
+    with progress("coding", 1) as advance:
+        for _ in range(10):
+            advance(0.1)
+    assert "1 of 1 items (100%)" in terminal.getvalue()
+
+
+def test_a_worker_that_outlives_the_block_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("nc_core.command_line.progress._DELAY_SECONDS", 0.0)
+    with pytest.raises(ValueError, match="wrong"), progress("coding", 2) as advance:
+        raise ValueError("wrong")
+    worker = threading.Thread(target=advance, args=(1,))
+    worker.start()
+    worker.join()
+    assert terminal.getvalue() == ""
 
 
 def test_short_work_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from nc_cli import options
+from nc_core.command_line.options import overrides_of
 
 
 def values(*arguments: str, **decorators: Any) -> dict[str, Any]:
@@ -78,6 +79,19 @@ def test_the_largest_seed() -> None:
 def test_impossible_values_are_usage_errors(arguments: str) -> None:
     with pytest.raises(AssertionError, match="Invalid value"):
         values(*arguments.split())
+
+
+def test_what_was_given_is_recorded_by_name() -> None:
+    recorded: list[str] = []
+
+    def command(**_: Any) -> None:
+        recorded.extend(overrides_of(click.get_current_context()))
+
+    for option in (options.coding(), options.limit(), options.force()):
+        command = option(command)
+    words = ["--coding", "clip=off", "--force", "--limit", "9", "--coding", "order=bb-ans"]
+    CliRunner().invoke(click.command()(command), words, catch_exceptions=False)
+    assert sorted(recorded) == ["coding.clip=off", "coding.order=bb-ans", "limit=9"]
 
 
 def test_examples_keep_their_lines() -> None:

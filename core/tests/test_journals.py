@@ -240,6 +240,28 @@ def test_progress_of_a_model_that_says_nothing_is_told_after_every_group(out: Pa
     assert told == list(range(STEPS * STEP, images().size + 1, STEPS * STEP))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("error", [ValueError("closed"), WorkError("closed")])
+def test_an_error_of_progress_says_nothing_of_the_file(
+    out: Path, packed: Path, error: Exception, threads: int
+) -> None:
+    def fail(done: int, total: int) -> None:
+        if 2 * done > total + 2 * STEP:  # within the second chunk of those that are decoded
+            raise error
+
+    for work in (
+        lambda **options: compress(out / "x.ncz", SlowModel(), progress=fail, **options),
+        lambda **options: decompress(packed, out, SlowModel(), progress=fail, **options),
+    ):
+        with pytest.raises(type(error), match=r"^closed$"):
+            work(journal_seconds=0, threads=threads)
+    assert {JOURNAL, ".x.ncz.partial"} < set(names(out))
+    compress(out / "x.ncz", SlowModel(), resume=True)
+    decompress(packed, out, SlowModel(), resume=True)
+    assert (out / "x.ncz").read_bytes() == packed.read_bytes()
+    assert names(out) == ["array.npy", "x.ncz"]
+
+
 def test_a_second_signal_does_not_wait_for_a_step(out: Path) -> None:
     def hurry() -> None:
         for _ in range(2):

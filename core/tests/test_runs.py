@@ -54,12 +54,13 @@ def test_force_starts_again_and_leaves_what_is_not_its_own(path: Path) -> None:
         run.save_result("rate", [1])
         run.checkpoint_path(3).parent.mkdir()
         run.checkpoint_path(3).write_bytes(b"")
-    for name in ("notes.txt", "log.txt", "progress.csv", "model-0.9.safetensors"):
+    mine = ["model-backup.safetensors", "notes.txt"]
+    for name in (*mine, "log.txt", "progress.csv", "model-0.9.safetensors"):
         (path / name).write_text("mine")
     with RunDirectory.create(path, {"width": 3}, force=True) as run:
         assert (run.metrics(), run.checkpoint_steps(), run.results()) == ([], [], {})
         assert run.config == {"width": 3}
-    assert sorted(file.name for file in path.glob("[a-z]*.*")) == ["config.json", "notes.txt"]
+    assert sorted(file.name for file in path.glob("[a-z]*.*")) == ["config.json", *mine]
 
 
 def test_a_folder_of_something_else_is_never_touched(tmp_path: Path) -> None:

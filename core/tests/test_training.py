@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -524,16 +524,18 @@ def test_a_run_that_is_resumed_is_the_same_one_elsewhere_too(
             open_logger("wandb", run, 0)
             run.log({"step": 1})
     first, resumed, replaced = wandb_calls
+    assert re.fullmatch("[0-9a-f]{32}", first["id"])
     assert first == {
         "project": "nc", "group": "toy train", "name": "/".join(path.parts[-2:]),
-        "tags": ["a=1", 64 * "x"], "id": hashlib.sha256(str(path).encode()).hexdigest(),
-        "resume": None, "dir": str(path), "config": {"width": 2},
+        "tags": ["a=1", 64 * "x"], "id": first["id"],
+        "resume": "allow", "dir": str(path), "config": {"width": 2},
     }  # fmt: skip
-    assert resumed == first | {"resume": "allow"}
-    assert replaced == first
+    assert resumed == first
+    assert replaced == first | {"id": replaced["id"]}
+    assert replaced["id"] != first["id"]
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     open_logger("wandb", RunDirectory.open(path), 0)
-    assert wandb_calls[-1]["project"] == "mine"
+    assert wandb_calls[-1] == replaced | {"project": "mine"}
 
 
 def test_tensorboard_writes_into_the_run_directory(path: Path) -> None:

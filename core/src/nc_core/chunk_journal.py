@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,16 +78,6 @@ class ChunkJournals:
         self.kept = self.resume and self.folder is not None and self.folder.is_dir()
         self._started = time.monotonic()
         self._making = threading.Lock()
-        self._identity = hashlib.sha256(
-            canonical_json(
-                {
-                    "schema": _SCHEMA,
-                    "work": self.work,
-                    "header": self.header.to_json(),
-                    "package": list(self.model.package),
-                }
-            )
-        ).digest()
 
     def chunk(self, number: int, data: NDArray[Any] | bytes, reached: Reached) -> ChunkJournal:
         """The journal of one chunk.
@@ -110,6 +101,19 @@ class ChunkJournals:
         key.update(f"{number} {array.dtype.str} {array.shape}".encode())
         key.update(np.ascontiguousarray(array).data)
         return key.digest()
+
+    @cached_property
+    def _identity(self) -> bytes:
+        return hashlib.sha256(
+            canonical_json(
+                {
+                    "schema": _SCHEMA,
+                    "work": self.work,
+                    "header": self.header.to_json(),
+                    "package": list(self.model.package),
+                }
+            )
+        ).digest()
 
     def make_folder(self) -> None:
         """Make the folder, unless it is there; called by several threads.
@@ -243,7 +247,13 @@ class ChunkJournal:
         return job.stop.asked or time.monotonic() - self._saved >= job.interval
 
     def save(
-        self, message: Message, engine: Arrays, model: Arrays | None = None, *, durable: bool = True
+        self,
+        message: Message,
+        engine: Arrays,
+        model: Arrays | None = None,
+        *,
+        done: float | None = None,
+        durable: bool = True,
     ) -> None:
         """Save the state of the chunk, where the job keeps any.
 
@@ -251,6 +261,7 @@ class ChunkJournal:
             message: of the chunk.
             engine: arrays of the engine.
             model: arrays of the model within a group.
+            done: share of the work on the chunk that is in this state; None for what was told last.
             durable: wait until it would survive a power cut, too.
 
         Raises:
@@ -261,7 +272,7 @@ class ChunkJournal:
             return
         arrays = {
             **_message_arrays(message),
-            "done": np.float64(self._done),
+            "done": np.float64(self._done if done is None else done),
             "within": np.bool_(model is not None),
             **{f"engine/{name}": value for name, value in engine.items()},
             **{f"model/{name}": value for name, value in (model or {}).items()},
@@ -323,12 +334,16 @@ class _GroupJournal:
         return self._state
 
     def due(self, done: float = 0.0) -> bool:
-        start, end = self._span
-        self._chunk.tell(start + done * (end - start))
+        self._chunk.tell(self._of_chunk(done))
         return self._chunk.due()
 
-    def save(self, message: Message, arrays: Arrays) -> None:
-        self._chunk.save(message, self._engine, arrays)
+    def save(self, message: Message, arrays: Arrays, *, done: float | None = None) -> None:
+        share = None if done is None else self._of_chunk(done)
+        self._chunk.save(message, self._engine, arrays, done=share)
+
+    def _of_chunk(self, done: float) -> float:
+        start, end = self._span
+        return start + done * (end - start)
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -20,7 +20,7 @@ from nc_core.header import Header
 from nc_core.metadata import METADATA_LIMITS, item_of_metadata, unpack_metadata
 from nc_core.parallel import in_order
 from nc_core.protocols import Coder, LosslessModel
-from nc_core.samples_done import Progress, SamplesDone
+from nc_core.samples_done import Progress, SamplesDone, errors_of_progress
 
 __all__ = ["Damage", "Decoded", "decode_container"]
 
@@ -99,20 +99,18 @@ def decode_container(
     done = SamplesDone(sum(header.content[index].dims for index in wanted), progress)
     journals = journals or ChunkJournals(None, "decode", header, model)
 
-    def samples(task: _Task) -> int:
-        return sum(tile.dims for tile in task.tiles if tile.item in wanted)
-
     def decode(task: _Task) -> tuple[_Task, NDArray[Any] | CorruptFileError]:
         if task.error is not None:
             return task, task.error
         tile = task.tiles[0]
         shape = (len(task.tiles), *tile.shape)
-        reached = done.within(task.seed, samples(task))
+        reached = done.within(task.seed, task.samples)
         journal = journals.chunk(task.seed, task.payload, reached)
         try:
-            return task, decode_chunk(
-                task.payload, shape, tile.dtype, task.seed, header, model, coder, journal
-            )
+            with errors_of_progress():
+                return task, decode_chunk(
+                    task.payload, shape, tile.dtype, task.seed, header, model, coder, journal
+                )
         except CorruptFileError as error:
             if on_damage is None:
                 raise
@@ -135,7 +133,7 @@ def decode_container(
                         continue
                     on_damage(Damage(error))
                 yield item
-        done.finish(task.seed, samples(task))
+        done.finish(task.seed, task.samples)
         journals.stop_if_asked()
     done.end()
 
@@ -172,11 +170,14 @@ _Packed = dict[tuple[int, bytes], bytes]  # (item, chunk type) -> payload
 class _Task:
     """Payload of one chunk, its tiles, and the metadata of the items that begin in it.
 
+    ``samples`` are those of wanted items.
+
     Metadata stay packed until their item is complete, so that no more than one item's take memory.
     """
 
     seed: int
     tiles: list[Tile]
+    samples: int
     payload: bytes = b""
     metadata: _Packed = field(default_factory=dict)
     error: CorruptFileError | None = None
@@ -258,18 +259,19 @@ class _Tasks(Iterable[_Task]):
 
     def _task(self, seed: int, tiles: list[Tile], index: int, metadata: list[int]) -> _Task:
         packed = self._metadata(tiles, metadata)
+        samples = sum(tile.dims for tile in tiles if tile.item in self._wanted)
         try:
             kind, payload = self._reader.chunk(index)
         except CorruptFileError as error:
             if self._on_damage is None:
                 raise
-            return _Task(seed, tiles, error=error)
+            return _Task(seed, tiles, samples, error=error)
         if kind != CODE:
             raise CorruptFileError(
                 f"{self._header.file}: holds a chunk of unknown type {kind!r}",
                 "pip install --upgrade nc-core",
             )
-        return _Task(seed, tiles, payload, packed)
+        return _Task(seed, tiles, samples, payload, packed)
 
     def _metadata(self, tiles: list[Tile], indices: list[int]) -> _Packed:
         """The metadata chunks in front of a code chunk, which must belong to items that begin."""

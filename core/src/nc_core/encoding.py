@@ -23,7 +23,7 @@ from nc_core.metadata import pack_metadata
 from nc_core.parallel import in_order
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
-from nc_core.samples_done import Progress, SamplesDone
+from nc_core.samples_done import Progress, SamplesDone, errors_of_progress
 from nc_core.sources import Metadata, Source
 
 __all__ = ["Encoding"]
@@ -131,13 +131,14 @@ class Encoding:
 
     def _encode(self, done: SamplesDone, task: _Task) -> tuple[_Task, bytes | None]:
         reached = done.within(task.seed, task.blocks.size)
-        if task.seed < self.chunks_kept:
-            reached(1.0, False)
-            return task, None
-        journal = self._journals.chunk(task.seed, task.blocks, reached)
-        return task, encode_chunk(
-            task.blocks, task.seed, self._header, self._model, self._coder, journal
-        )
+        with errors_of_progress():
+            if task.seed < self.chunks_kept:
+                reached(1.0, False)
+                return task, None
+            journal = self._journals.chunk(task.seed, task.blocks, reached)
+            return task, encode_chunk(
+                task.blocks, task.seed, self._header, self._model, self._coder, journal
+            )
 
     def _tasks(self) -> Iterator[_Task]:
         content = self._source.content

@@ -54,12 +54,16 @@ class Journal(Protocol):
         """
         ...
 
-    def save(self, message: Message, arrays: Mapping[str, Any]) -> None:
+    def save(
+        self, message: Message, arrays: Mapping[str, Any], *, done: float | None = None
+    ) -> None:
         """Save the message and whatever the rest of the call needs; may be called at any time.
 
         Args:
             message: the one of this call.
             arrays: arrays or NumPy scalars by name; booleans, integers and floats of any shape.
+            done: share of the work that is in this state, where that is less than :meth:`due` was
+                told last.
 
         Raises:
             KeyboardInterrupt: the user wants to stop, and everything is saved. Let it pass.

@@ -224,8 +224,10 @@ class _Saved:
         """Whether to save now; a lead-in takes no time to speak of."""
         return self._journal is not None and self._journal.due(done)
 
-    def save(self, message: Message, arrays: Mapping[str, Any]) -> None:
+    def save(
+        self, message: Message, arrays: Mapping[str, Any], *, done: float | None = None
+    ) -> None:
         """Save what the model keeps, and the lead-in."""
         assert self._journal is not None
         own = {"lead_in_count": np.int64(self._now), "lead_in_bits": np.float64(self.bits)}
-        self._journal.save(message, {**arrays, **own})
+        self._journal.save(message, {**arrays, **own}, done=done)

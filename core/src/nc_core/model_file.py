@@ -32,6 +32,7 @@ from nc_core.files import atomic_write, describe_os_error
 
 __all__ = [
     "EXTRAS",
+    "MAX_NAME",
     "SCHEMA",
     "ModelFile",
     "read_model_file",
@@ -42,13 +43,15 @@ __all__ = [
 
 SCHEMA = "nc.model/1"
 EXTRAS = "float/"
+MAX_NAME = 100
+"""Characters of the name of a model."""
+
 _KEY = "nc"
 _ZIP = b"PK\x03\x04"
 _IMPORT = "'nc run PACKAGE import-checkpoint' makes a model file of a checkpoint"
 _MAX_HEADER_BYTES = 1 << 24
 _MAX_AXES = 8
 _MAX_SIDE = 1 << 40
-_MAX_NAME = 100
 _ID = re.compile(r"[0-9a-f]{64}")
 _FAMILY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _DTYPES = {
@@ -303,9 +306,9 @@ def _check_document(document: Any, path: str) -> None:
             "pip install --upgrade nc-core",
         )
     name, family = document.get("name"), document.get("family")
-    if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= _MAX_NAME):
+    if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= MAX_NAME):
         raise DataError(
-            f"{path}: the name of a model must be one line of at most {_MAX_NAME} characters"
+            f"{path}: the name of a model must be one line of at most {MAX_NAME} characters"
         )
     if not (isinstance(family, str) and _FAMILY.fullmatch(family)):
         raise DataError(f"{path}: the name of a model family must be kebab-case")

@@ -90,7 +90,8 @@ def _reason(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False)[0]
-    return ": ".join([".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")])
+    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
 
 
 def load_networks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,13 +24,14 @@ _VERSIONS_OF = ("nc-core", "numpy", "torch", "lightning-fabric")
 def describe_run(
     config: Mapping[str, Any], command: str, recipe: str | None, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The document: schema, command, recipe, overrides, resolved configuration and versions."""
+    """The document: schema, random id, command, recipe, overrides, configuration and versions."""
     versions = {"python": sys.version.split()[0]}
     for name in _VERSIONS_OF:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return {
         "schema": _SCHEMA,
+        "id": secrets.token_hex(16),
         "command": command,
         "recipe": recipe,
         "overrides": list(overrides),

@@ -6,7 +6,7 @@
     progress.csv       metrics as a table, of papers whose original wrote one
     log.txt            the same to read
     checkpoints/       step-000001000.safetensors, the last few
-    model.safetensors  the model as of the best evaluation so far; variants are model-NAME
+    model.safetensors  the model as of the best evaluation so far; variants are model-NUMBER
     results/           NAME.json, what evaluators found
     samples/           NAME-STEP.png, what evaluations drew
 
@@ -43,7 +43,7 @@ _LOGS = ("metrics.jsonl", "timing.jsonl")
 _TABLES = ("progress.csv", "log.txt")
 _FOLDERS = ("checkpoints", "results", "samples", "tensorboard")
 _MODEL = "model.safetensors"
-_VARIANTS = "model-*.safetensors"
+_VARIANT = re.compile(r"model-\d+(\.\d+)?\.safetensors")
 _CHECKPOINT = re.compile(r"step-(\d{9,})\.safetensors")
 _RESULT = re.compile(r"[A-Za-z0-9][\w.+@-]*")
 
@@ -57,7 +57,7 @@ class RunDirectory:
     Attributes:
         path: the folder.
         config: the resolved configuration.
-        about: command, recipe, overrides and versions.
+        about: command, recipe, overrides, versions and the random id, which a resumed run keeps.
         resumed: it existed, and the run goes on.
 
     Example:
@@ -120,7 +120,9 @@ class RunDirectory:
         run = cls(path, document, lock, resumed=resume and started)
         try:
             if run.resumed:
-                check_same(path, read_description(path)["config"], run.config, may_differ)
+                before = read_description(path)
+                check_same(path, before["config"], run.config, may_differ)
+                run.about["id"] = document["id"] = before.get("id", document["id"])
             elif started and not force:
                 choices = "--force starts again, --out names another"
                 raise DataError(
@@ -282,7 +284,7 @@ def _clean(path: Path, *, everything: bool) -> None:
         for folder in (path, *(path / name for name in _FOLDERS)):
             remove_leftovers(folder)
         if everything:
-            variants = (file.name for file in path.glob(_VARIANTS))
+            variants = filter(_VARIANT.fullmatch, [file.name for file in path.iterdir()])
             for name in (_MODEL, *variants, *_TABLES, *_LOGS):
                 (path / name).unlink(missing_ok=True)
             for name in _FOLDERS:

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["Progress", "Reached", "SamplesDone"]
+from nc_core.errors import NcError
+
+__all__ = ["Progress", "Reached", "SamplesDone", "errors_of_progress"]
 
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
 
 Reached = Callable[[float, bool], None]
 """Called with the share 0 ... 1 of a chunk that is done, and whether this run did some of it."""
+
+
+class _ProgressError(Exception):
+    """Carries an error of ``progress`` past those who would take it for one of their own."""
+
+    def __init__(self, error: NcError | ValueError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def errors_of_progress() -> Iterator[None]:
+    """Around the work on a chunk: what ``progress`` raises within it comes out as it is."""
+    try:
+        yield
+    except _ProgressError as carried:
+        failure = carried.error
+    else:
+        return
+    raise failure
 
 
 class SamplesDone:
@@ -35,7 +58,7 @@ class SamplesDone:
         self._lock = threading.Lock()
 
     def within(self, number: int, samples: int) -> Reached:
-        """What the work on one chunk calls.
+        """What the work on one chunk calls, within :func:`errors_of_progress`.
 
         Args:
             number: of the chunk.
@@ -45,7 +68,10 @@ class SamplesDone:
         def reached(share: float, is_new: bool) -> None:
             with self._lock:
                 self._parts[number] = round(share * samples)
-                self._tell(is_new)
+                try:
+                    self._tell(is_new)
+                except (NcError, ValueError) as error:
+                    raise _ProgressError(error) from None
 
         return reached
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,10 +20,12 @@ import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from nc_core.errors import DataError, InterruptedWorkError, UsageError
+from nc_core.errors import DataError, InterruptedWorkError, UsageError, WorkError
+from nc_core.files import describe_os_error
 from nc_core.rates import Rate
 from nc_core.runs import RunDirectory
-from nc_diffusion_bb import evaluation, vlb, vlb_parts
+from nc_core.training.checkpoint import save_checkpoint
+from nc_diffusion_bb import case_record, evaluation, vlb, vlb_parts
 from nc_diffusion_bb.case_record import CaseRecord
 from nc_diffusion_bb.commands.evaluate import evaluate
 from nc_diffusion_bb.reverse_process import ReverseProcess
@@ -160,12 +165,44 @@ def test_an_interruption_says_how_to_go_on(
 ) -> None:
     words = (*words, "--limit", "4", "--steps", "4", "--order", "bit-swap")
     passes.left, passes.error = after, KeyboardInterrupt
-    with pytest.raises(InterruptedWorkError, match="run: interrupted, with what is done") as caught:
+    with pytest.raises(InterruptedWorkError, match="run: interrupted; what is done") as caught:
         run(*words, "-o", tmp_path / "run")
     assert "--resume" in (caught.value.hint or "")
     passes.left = None
     run(*words, "-o", tmp_path / "run", "--resume")
     run(*words, "-o", tmp_path / "whole")
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("phase", ["encode", "decode"])
+@pytest.mark.parametrize("lead_in", ["none", "predictive"])
+def test_no_room_for_the_record_of_a_case_loses_nothing(
+    words: Arguments, tmp_path: Path, passes: Passes, monkeypatch: pytest.MonkeyPatch,
+    lead_in: str, phase: str,
+) -> None:  # fmt: skip
+    words = (*words, "--steps", "4", "--batch-size", "2", "--order", "bit-swap")
+    words = (*words, "--limit", "8", "--lead-in", lead_in)
+    left = 3
+
+    def full(path: Path, state: Any) -> None:
+        nonlocal left
+        left -= (state["seconds"]["decode"] > 0) == (phase == "decode")
+        if left < 0:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise describe_os_error(error, path) from error
+        save_checkpoint(path, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(case_record, "save_checkpoint", full)
+        with pytest.raises(WorkError, match=r"no space left on device\n.*--resume"):
+            run(*words, "-o", tmp_path / "run")
+    (coded,) = (tmp_path / "run" / "checkpoints").glob(".*.partial")
+    assert coded.stat().st_size or phase == "encode"
+    begun, passes.done = passes.done, 0
+    run(*words, "-o", tmp_path / "run", "--resume")
+    resumed, passes.done = passes.done, 0
+    run(*words, "-o", tmp_path / "whole")
+    assert begun + resumed <= passes.done + 12
     assert_same(tmp_path / "run", tmp_path / "whole")
 
 
@@ -238,6 +275,30 @@ def test_threads_are_those_that_were_asked_for(
     assert torch.get_num_threads() == threads
 
 
+def test_a_kill_between_a_file_and_its_rate_counts_no_seconds_twice(
+    words: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nc_diffusion_bb.commands.evaluate.draw_figures", lambda folder: None)
+    words = (*words, "--limit", "2", "--steps", "2", "--order", "bit-swap", "-o")
+    words, whole = (*words, str(tmp_path / "run"), "--json"), (*words, str(tmp_path / "whole"))
+    finish = CaseRecord.finish
+
+    def killed(self: CaseRecord, rate: Rate) -> Rate:
+        self._before["encode"] += 1e6
+        self.keep()
+        raise Killed
+
+    monkeypatch.setattr(CaseRecord, "finish", killed)
+    with pytest.raises(Killed):
+        run(*words)
+    assert [*(tmp_path / "run" / "checkpoints").glob("*.ncz")]
+    monkeypatch.setattr(CaseRecord, "finish", finish)
+    (record,) = json.loads(run(*words, "--resume"))
+    assert 0 < record["encode_seconds"] < 1e5
+    run(*whole)
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
 def test_seconds_are_those_of_all_processes_without_what_was_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,3 +325,7 @@ def test_seconds_are_those_of_all_processes_without_what_was_lost(
     assert found.decode_seconds == 20 + 3
     assert found.encode_seconds == 8 + 0.5
     assert CaseRecord(2, path).rate == found
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match="damaged") as caught:
+        CaseRecord(2, path)
+    assert caught.value.hint == "--force starts the evaluation again"

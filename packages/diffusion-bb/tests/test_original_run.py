@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nc_core.ans.folding import fold
 from nc_core.errors import UsageError, WorkError
 from nc_core.runs import RunDirectory
+from nc_diffusion_bb import progress_table
 from nc_diffusion_bb.original.codec import OriginalCodec
 from nc_diffusion_bb.original.numerics import numerics, refuse_other_numerics
 from nc_diffusion_bb.original.rates import Growth, Tally
@@ -113,6 +114,23 @@ def test_rates_and_levels_are_written_as_the_original_does(toy: Toy, tmp_path: P
     assert [path.name for path in draw_run(tmp_path / "run")] == figures
     for name in figures:
         assert (tmp_path / "run" / "results" / name).stat().st_size > 1000
+
+
+def test_tables_are_not_written_after_every_batch(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    write = progress_table.write_csv
+
+    def count(path: Path, *rest: Any) -> None:
+        written.append(path)
+        write(path, *rest)
+
+    monkeypatch.setattr(progress_table, "write_csv", count)
+    with open_run(tmp_path / "run") as run:
+        encode_images(plan_of(toy, batch_size=1, save_every=1), run)
+    assert len(written) == 2  # at the first and at the end
+    assert len(read_progress(tmp_path / "run")) == 6
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2])

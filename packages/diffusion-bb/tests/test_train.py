@@ -275,6 +275,40 @@ def test_tables_are_there_while_a_run_goes_on(
 
 
 @pytest.mark.usefixtures("without_lowering")
+def test_a_table_that_cannot_be_written_costs_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("nc_diffusion_bb.progress_table._SECONDS", 0.0)
+
+    def refuse(*arguments: object) -> None:
+        raise DataError("progress.csv: disk full")
+
+    monkeypatch.setattr("nc_diffusion_bb.progress_table.write_csv", refuse)
+    with pytest.raises(InterruptedWorkError):
+        run_training(tmp_path / "run", small("training.evaluate_every=null"), stop=5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "progress.csv: disk full; it goes on without the table of progress"
+    ]
+
+
+@pytest.mark.usefixtures("without_lowering")
+@pytest.mark.parametrize("folder", [".", "n" * 120])
+def test_models_are_named_as_their_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / folder).mkdir(exist_ok=True)
+    config = small("training.duration=2", "training.evaluate_every=2")
+    images = some_images(tmp_path, 24)
+    with RunDirectory.create(Path(folder), config.to_json()) as run:
+        train(config, run, images, images, hardware=CPU)
+    names = [read_model_file(Path(folder, f"model{s}.safetensors")).name for s in ("", "-0.99")]
+    name = "here" if folder == "." else folder
+    assert names == [name[-100:], f"{name}-0.99"[-100:]]
+
+
+@pytest.mark.usefixtures("without_lowering")
 def test_each_rate_has_a_model_file(tmp_path: Path) -> None:
     settings = ("training.duration=4", "training.evaluate_every=4")
     run_training(tmp_path / "run", small(*settings, "optimizer.ema_rates=[0.9,0.99,0.5]"))
@@ -370,6 +404,34 @@ def test_a_run_without_checkpoint_starts_again_from_its_model(
         RunDirectory.open(killed).checkpoint_path(step).unlink()
     command(killed, "--resume")
     assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_a_run_without_checkpoint_refuses_a_model_that_became_another(
+    tmp_path: Path, other_model: Path
+) -> None:
+    folder = tmp_path / "run"
+    command(folder, "--initial", other_model)
+    for step in (1, 2):
+        RunDirectory.open(folder).checkpoint_path(step).unlink()
+    network, chain = float_model(read_model_file(other_model / "model.safetensors"))
+    fill_weights(network, "changed")
+    pixels = some_images(tmp_path, 5).load(np.arange(5))
+    write_model(other_model / "model.safetensors", network, chain, pixels)
+    with pytest.raises(UsageError, match="started with initial_id="):
+        command(folder, "--resume")
+
+
+@pytest.mark.usefixtures("without_lowering")
+def test_a_model_of_another_chain_is_refused_or_said(
+    tmp_path: Path, other_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ("--initial", other_model, "--set")
+    with pytest.raises(UsageError, match="predict_xstart False instead of True"):
+        command(tmp_path / "run", *words, "diffusion.predict_xstart=true")
+    command(tmp_path / "run", *words, "diffusion.steps=9")
+    (record,) = caplog.records
+    assert record.getMessage().endswith("this run's: steps 8 instead of 9")
 
 
 def test_another_network_is_no_start(tmp_path: Path, other_model: Path) -> None:

@@ -21,6 +21,7 @@ from golden_trained import TrainedModel, golden_trained
 from nc_core.errors import InterruptedWorkError
 from nc_core.runs import RunDirectory
 from nc_core.training import Hardware
+from nc_core.training.checkpoint import load_checkpoint, save_checkpoint
 from nc_diffusion_bb import vlb_parts
 from nc_diffusion_bb.commands.vlb import vlb
 from nc_diffusion_bb.config import DiffusionConfig
@@ -232,7 +233,7 @@ def stopping(after: int, error: type[BaseException]) -> Callable[[float, float],
 @pytest.mark.parametrize("after", [2, 7, 8, 17])
 def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path: Path, after: int) -> None:
     expected = run_through(tiny_plan(), tmp_path / "whole")
-    with pytest.raises(InterruptedWorkError, match="everything kept"):
+    with pytest.raises(InterruptedWorkError, match="what is done is kept"):
         run_through(tiny_plan(), tmp_path / "a", progress=stopping(after, KeyboardInterrupt))
     steps: list[float] = []
     found = run_through(tiny_plan(), tmp_path / "a", progress=lambda done, _: steps.append(done))
@@ -255,6 +256,18 @@ def test_a_killed_run_goes_on_from_what_it_kept(
     assert seen[0] == 3
 
 
+def test_a_part_of_an_earlier_version_has_no_seconds(tmp_path: Path) -> None:
+    plan, path = tiny_plan(), tmp_path / "part.safetensors"
+    pixels = smooth_images(2)
+    whole = bound_of(plan.network, plan.diffusion, pixels, path=lambda number: path)
+    state = load_checkpoint(path)
+    del state["seconds"]
+    save_checkpoint(path, state)
+    found = bound_of(plan.network, plan.diffusion, pixels, path=lambda number: path)
+    assert found.seconds == 0 < whole.seconds
+    np.testing.assert_array_equal(found.totals, whole.totals)
+
+
 VLB = (sys.executable, "-W", "error", "-m", "nc_cli", "run", "diffusion-bb", "vlb")
 
 
@@ -272,7 +285,7 @@ def test_a_terminated_process_keeps_everything(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"interrupted, with everything kept" in errors
+    assert b"interrupted; what is done is kept" in errors
     assert second.exists()
 
 

@@ -253,6 +253,8 @@ def overrides_of(context: click.Context) -> list[str]:
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if name == "settings":
             found += value
+        elif given and isinstance(value, dict):
+            found += [f"{name}.{key}={one}" for key, one in value.items()]
         elif given and name not in _NO_OVERRIDES:
             found.append(f"{name}={','.join(map(str, value)) if type(value) is tuple else value}")
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -114,14 +116,21 @@ def _bar(title: str, total: float | None, unit: str, resumed: bool) -> Iterator[
     """Progress as a bar, which appears when the work turns out to be long."""
     due = time.monotonic() + _DELAY_SECONDS
     pace = _Pace(resumed)
+    is_closed, closing = False, threading.Lock()
     with ExitStack() as stack:
         bar: Progress | None = None
 
         def advance(amount: float) -> None:
+            with closing:
+                # Another thread may still be at work when an error has ended the block.
+                if not is_closed:
+                    show(amount)
+
+        def show(amount: float) -> None:
             nonlocal bar, due
             pace.add(amount)
             now = time.monotonic()
-            if now < due and (bar is None or pace.done != total):
+            if now < due and (bar is None or not pace.is_at(total)):
                 return
             due = now + _SHOWN_SECONDS
             if bar is None:
@@ -130,7 +139,11 @@ def _bar(title: str, total: float | None, unit: str, resumed: bool) -> Iterator[
             share, left = _share(pace.done, total, unit), pace.time_left(total).lstrip(", ")
             bar.update(bar.task_ids[0], completed=pace.done, share=share, left=left)
 
-        yield advance
+        try:
+            yield advance
+        finally:
+            with closing:
+                is_closed = True
 
 
 class _Pace:
@@ -150,6 +163,10 @@ class _Pace:
         self.done += amount
         if self._before is None:
             self._before, self._started = self.done, time.monotonic()
+
+    def is_at(self, total: float | None) -> bool:
+        """Whether all is done, as far as a sum of fractions tells."""
+        return total is not None and math.isclose(self.done, total)
 
     def time_left(self, total: float | None) -> str:
         """An estimate: ``, 34 s left``; nothing where there is none yet."""

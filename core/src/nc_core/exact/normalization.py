@@ -110,7 +110,7 @@ def _normal_rows(values: Tensor, groups: int, weight: Tensor, bias: Tensor, eps:
         return torch.group_norm(values, groups, weight[0], bias[0], eps)
     # Of one example that has all channels of all.
     rows = values.reshape(1, -1, *values.shape[2:])
-    normal = torch.group_norm(rows, len(weight) * groups, weight.view(-1), bias.view(-1), eps)
+    normal = torch.group_norm(rows, len(weight) * groups, weight.reshape(-1), bias.reshape(-1), eps)
     return normal.view(values.shape)
 
 

@@ -53,23 +53,31 @@ class MemoryJournal:
         Raises:
             ValueError: no share 0 ... 1.
         """
-        if not 0.0 <= done <= 1.0:
-            raise ValueError(f"the share that is done is 0 ... 1, not {done}")
+        _check_share(done)
         return True
 
-    def save(self, message: Message, arrays: Mapping[str, Any]) -> None:
+    def save(
+        self, message: Message, arrays: Mapping[str, Any], *, done: float | None = None
+    ) -> None:
         """Keep a copy.
 
         Raises:
             KeyboardInterrupt: the user wants to stop.
             TypeError: an array that cannot be kept in a file.
+            ValueError: no share 0 ... 1.
         """
+        _check_share(0.0 if done is None else done)
         for name, value in arrays.items():
             if np.asarray(value).dtype.kind not in "biuf":
                 raise TypeError(f"{name}: cannot save an array of {np.asarray(value).dtype}")
         self.saved.append(Saved(message.copy(), _copied(arrays)))
         if len(self.saved) == self._stop_after:
             raise KeyboardInterrupt
+
+
+def _check_share(done: float) -> None:
+    if not 0.0 <= done <= 1.0:
+        raise ValueError(f"the share that is done is 0 ... 1, not {done}")
 
 
 def _copied(arrays: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

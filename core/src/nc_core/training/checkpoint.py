@@ -38,8 +38,14 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         file.write(data)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, *, hint: str = "remove it to resume from the one before it"
+) -> dict[str, Any]:
     """Read a checkpoint; tensors are on the CPU.
+
+    Args:
+        path: of the file.
+        hint: what to do about a damaged one.
 
     Raises:
         DataError: missing, damaged or of another schema.
@@ -54,9 +60,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise describe_os_error(error, path) from error
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{path}: damaged checkpoint", "remove it to resume from the one before it"
-        ) from error
+        raise DataError(f"{path}: damaged checkpoint", hint) from error
     return state
 
 

@@ -1,15 +1,14 @@
 """Where metrics go besides ``metrics.jsonl``: TensorBoard, Weights & Biases.
 
-A run directory is one run of Weights & Biases, which goes on when it is resumed: its id is the
-sha256 of the folder's absolute path. Runs of one command are a group, what was given on the command
-line are tags, and the project is ``nc`` unless ``WANDB_PROJECT`` says another. Names of metrics are
-those of ``metrics.jsonl`` with ``/`` for ``_`` (``loss/q0``), and with the phase behind them but
-for ``train``.
+A run directory is one run of Weights & Biases, which goes on when it is resumed: both have the same
+random id, and what starts again is another run. Runs of one command are a group, what was given on
+the command line are tags, and the project is ``nc`` unless ``WANDB_PROJECT`` says another. Names of
+metrics are those of ``metrics.jsonl`` with ``/`` for ``_`` (``loss/q0``), and with the phase behind
+them but for ``train``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 from collections.abc import Callable, Mapping
@@ -95,9 +94,8 @@ class _WeightsAndBiases:
             group=run.about.get("command") or None,
             name="/".join(folder.parts[-2:]),
             tags=list(dict.fromkeys(text[-_LONGEST_TAG:] for text in overrides)),
-            id=hashlib.sha256(str(folder).encode()).hexdigest(),
-            # Without it what was logged under this id is replaced, as --force asks for.
-            resume="allow" if run.resumed else None,
+            id=run.about.get("id"),
+            resume="allow",
             dir=str(folder),
             config=run.config,
         )

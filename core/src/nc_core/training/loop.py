@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from nc_core.chunk_journal import HOW_TO_RESUME
 from nc_core.errors import InterruptedWorkError, WorkError
 from nc_core.runs import RunDirectory
 from nc_core.training.batches import Batches, TrainingData
@@ -273,7 +274,7 @@ class _Loop:
         return InterruptedWorkError(
             f"{self.run.path}: stopped at step {self.progress.step} of {self.schedule.last}, "
             "with everything saved",
-            "run the same command with --resume to go on",
+            HOW_TO_RESUME,
         )
 
 

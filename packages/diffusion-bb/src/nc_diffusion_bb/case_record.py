@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from nc_core.errors import NcError
 from nc_core.rates import Rate
 from nc_core.training.checkpoint import load_checkpoint, save_checkpoint
 from nc_diffusion_bb.tracking import Track
@@ -44,7 +45,7 @@ class CaseRecord:
         self._tracks: dict[int, Track] = {}
         self.rate: Rate | None = None
         if path is not None and path.exists():
-            self._take_up(load_checkpoint(path))
+            self._take_up(load_checkpoint(path, hint="--force starts the evaluation again"))
 
     def track(self) -> Track:
         """Of all chunks that were pushed."""
@@ -70,21 +71,34 @@ class CaseRecord:
 
         Returns:
             with those of all processes.
+
+        Raises:
+            DataError: the file cannot be written.
+            WorkError: there is no room for it.
         """
         self.rate = replace(
             rate,
             encode_seconds=self._before["encode"] + (rate.encode_seconds or 0.0),
             decode_seconds=self._before["decode"] + (rate.decode_seconds or 0.0),
         )
-        self.keep()
+        self._write()
         return self.rate
 
     def keep(self) -> None:
-        """Write the file, with the seconds until now.
+        """Write the file, with the seconds until now; within a push or a pop.
 
         Raises:
-            DataError: it cannot be written.
+            OSError: it cannot be written.
         """
+        try:
+            self._write()
+        except NcError as error:
+            # A WorkError of a push or a pop would say that the message is wrong.
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            raise
+
+    def _write(self) -> None:
         if self._path is None:
             return
         now = time.perf_counter()

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from nc_core.datasets.items import count_items
 from nc_core.datasets.opening import find_dataset, make_request, open_dataset
 from nc_core.errors import DataError
+from nc_core.frame import Frame
 from nc_core.images import open_picture
 from nc_core.plugins import PluginManager
 from nc_core.protocols import Dataset
 from nc_diffusion_bb.config import ModelConfig
-from nc_diffusion_bb.framing import framed
+from nc_diffusion_bb.framing import padding_around
 from nc_diffusion_bb.pictures import class_name, fitted, picture_files
 
 __all__ = ["DatasetItems", "FolderFiles", "Images", "open_images", "scaled", "to_pixels"]
@@ -216,8 +217,9 @@ class DatasetItems:
             return planes
         if planes.dtype == np.uint8 and planes.shape[0] == shape[0] and _fits(planes, shape):
             height, width = planes.shape[1:]
-            framed_planes: NDArray[np.uint8] = framed(shape, height, width).pad(planes[None])[0]
-            return framed_planes
+            frame = Frame(shape, height, width, padding_around(shape[0]))
+            framed: NDArray[np.uint8] = frame.pad(planes[None])[0]
+            return framed
         label = f"{self.name}, item {index}"
         if planes.dtype != np.uint8 or planes.shape[0] not in (1, 2, 3, 4):
             raise DataError(f"{label}: {planes.dtype} {planes.shape}, no 8-bit image")

@@ -213,7 +213,7 @@ class Evaluation:
         """
         codec: Any = self.told(spacing, case)
         stem = "-".join([spacing_stem(spacing), *map(str, case)])
-        record = CaseRecord(codec.steps, None if folder is None else folder / f"{stem}.safetensors")
+        record = _record(codec.steps, stem, folder)
         if record.rate is not None:
             return Coded(case, record.rate, record.track())
         if isinstance(codec, LeadIn):
@@ -236,6 +236,19 @@ class Evaluation:
 def spacing_stem(spacing: str) -> str:
     """A chain in names of files."""
     return (spacing or "all").replace(",", "-")
+
+
+def _record(steps: int, stem: str, folder: Path | None) -> CaseRecord:
+    """What is known of a case: nothing where its file was finished and its rate is lost."""
+    if folder is None:
+        return CaseRecord(steps)
+    path, file = folder / f"{stem}.safetensors", folder / f"{stem}.ncz"
+    record = CaseRecord(steps, path)
+    if record.rate is None and file.exists():  # all is coded again, and seconds with it
+        path.unlink(missing_ok=True)
+        file.unlink()
+        record = CaseRecord(steps, path)
+    return record
 
 
 def _each(seconds: float | None, items: int) -> float | None:

@@ -7,25 +7,21 @@ results/evaluate.json    the table
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nc_core.chunk_journal import HOW_TO_RESUME
-from nc_core.errors import DataError, InterruptedWorkError
 from nc_core.files import describe_os_error
 from nc_core.runs import RunDirectory
-from nc_core.signals import give_back, take_over
 from nc_diffusion_bb.evaluation import Coded, ImageBound, spacing_stem
 from nc_diffusion_bb.run_figures import LEVELS
 from nc_diffusion_bb.vlb_files import save_arrays
 
-__all__ = ["finished_records", "interruptible", "keep_levels", "keep_records", "state_folder"]
+__all__ = ["RESULT", "keep_levels", "keep_records", "state_folder"]
 
-_RESULT = "evaluate"
+RESULT = "evaluate"
+"""Name of the table."""
 
 
 def state_folder(run: RunDirectory) -> Path:
@@ -40,24 +36,6 @@ def state_folder(run: RunDirectory) -> Path:
     except OSError as error:
         raise describe_os_error(error, folder) from error
     return folder
-
-
-@contextmanager
-def interruptible(run: RunDirectory) -> Iterator[None]:
-    """A block that Ctrl-C or SIGTERM ends, with everything kept.
-
-    Raises:
-        InterruptedWorkError: that has happened.
-    """
-    before = take_over(("SIGTERM",), _interrupt)
-    try:
-        yield
-    except (KeyboardInterrupt, InterruptedWorkError) as error:
-        raise InterruptedWorkError(
-            f"{run.path}: interrupted, with what is done kept", HOW_TO_RESUME
-        ) from error
-    finally:
-        give_back(before)
 
 
 def keep_levels(run: RunDirectory, bound: ImageBound, coded: Sequence[Coded]) -> None:
@@ -80,25 +58,5 @@ def keep_records(run: RunDirectory, records: Sequence[dict[str, Any]]) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    run.save_result(_RESULT, records)
+    run.save_result(RESULT, records)
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
-
-
-def finished_records(run: RunDirectory) -> list[dict[str, Any]] | None:
-    """The table of a run that has come to its end.
-
-    Raises:
-        DataError: it is damaged.
-    """
-    path = run.path / "results" / f"{_RESULT}.json"
-    if not path.exists():
-        return None
-    try:
-        records: list[dict[str, Any]] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path}: damaged results") from error
-    return records
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt

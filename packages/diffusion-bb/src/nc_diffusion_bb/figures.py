@@ -34,7 +34,7 @@ _TERM_UNITS = {
 }
 _ORDER_COLOURS = {"bit-swap": Colours.ours, "bb-ans": Colours.other}
 _PUBLISHED_COLOURS = {"CIFAR-10": "#b0562f", "ImageNet64": "#6a4c93"}
-_LOWEST_SHARE = 1e-5  # of the largest value: what lies lower is not worth the room
+_LOWEST_SHARE = 1e-6  # of the largest value: what lies lower is not worth the room
 _MOST_DOTS = 60
 _MOST_INSIDE = 5  # entries of a legend over the curves
 _MARKERS = "osD^vPX"
@@ -272,5 +272,5 @@ def _by_step(axes: Axes, last: int) -> None:
     """Room for the first steps, which cost most, on an axis from 0 to ``last``."""
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(-0.15, 1.15 * last)
-    ticks = [tick for tick in _TICKS if tick <= last]
+    ticks = [*(tick for tick in _TICKS if tick <= last / 1.5), last]
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

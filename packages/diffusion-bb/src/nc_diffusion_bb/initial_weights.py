@@ -6,22 +6,28 @@ again; with a checkpoint it does not even need the file. Optimiser and steps beg
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nc_core.errors import DataError, UsageError
 from nc_core.models import find_model_file
 from nc_core.plugins import PluginManager
-from nc_core.runs import RunDirectory
-from nc_diffusion_bb.config import TrainConfig
+from nc_core.runs import RunDirectory, is_main_process
+from nc_diffusion_bb.config import DiffusionConfig, TrainConfig
 from nc_diffusion_bb.networks import architecture_of
 from nc_diffusion_bb.release import float_model
 from nc_diffusion_bb.unet import UNet
 
 __all__ = ["Start", "start_of"]
 
+_log = logging.getLogger(__name__)
+
 _FREE = ("dropout",)  # of the network's shape: it is in no weight, and off when the model is used
+_OUTPUTS = ("predict_xstart",)
+_TIMES = ("steps", "noise_schedule", "rescale_timesteps")
 
 
 class Start(NamedTuple):
@@ -50,7 +56,8 @@ def start_of(
         resume: a run that is in the folder goes on.
 
     Raises:
-        UsageError: the model is another network than the run's, or a checkpoint of the original.
+        UsageError: the model is another network than the run's, predicts something else, or is a
+            checkpoint of the original.
         PluginError, DataError: there is no such model, or it holds no float weights.
     """
     earlier = _earlier(folder) if resume else None
@@ -68,8 +75,9 @@ def start_of(
             f"nc run diffusion-bb import-checkpoint {config.initial} -o MODEL.safetensors",
         )
     _, file = find_model_file(config.initial, plugins)
-    network, _ = float_model(file)
+    network, chain = float_model(file)
     _check_shape(config, network)
+    _check_chain(config, chain)
     return Start(config, network, file.id)
 
 
@@ -83,13 +91,33 @@ def _earlier(folder: Path) -> RunDirectory | None:
 def _check_shape(config: TrainConfig, network: UNet) -> None:
     wanted = asdict(architecture_of(config.model, learn_sigma=config.diffusion.learn_sigma))
     found = asdict(network.architecture)
-    different = [
-        f"{name} {found[name]} instead of {wanted[name]}"
-        for name in wanted
-        if found[name] != wanted[name] and name not in _FREE
-    ]
+    different = _differences(wanted, found, [name for name in wanted if name not in _FREE])
     if different:
         raise UsageError(
-            f"{config.initial}: another network than this run's: {', '.join(different)}",
+            f"{config.initial}: another network than this run's: {different}",
             "give the recipe and the settings (--set model.NAME=...) that it was made with",
         )
+
+
+def _check_chain(config: TrainConfig, chain: DiffusionConfig) -> None:
+    """Training finds its way to other times, but hardly to outputs of another meaning."""
+    wanted, found = config.diffusion.model_dump(), chain.model_dump()
+    different = _differences(wanted, found, _OUTPUTS)
+    if different:
+        raise UsageError(
+            f"{config.initial}: predicts something else than this run's network: {different}",
+            "give the settings (--set diffusion.NAME=...) that it was made with",
+        )
+    different = _differences(wanted, found, _TIMES)
+    if different and is_main_process():
+        _log.warning(
+            "%s: was trained with other noise than this run's: %s", config.initial, different
+        )
+
+
+def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any], names: Iterable[str]) -> str:
+    return ", ".join(
+        f"{name} {found[name]} instead of {wanted[name]}"
+        for name in names
+        if found[name] != wanted[name]
+    )

@@ -6,32 +6,69 @@ The one has a record in each row, the other each record as a small table of its 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from nc_core.errors import DataError
 from nc_core.files import atomic_write
 from nc_core.plots import write_csv
 from nc_core.runs import RunDirectory, is_main_process
 
-__all__ = ["kept_progress", "write_progress"]
+__all__ = ["kept_progress"]
 
 _SECONDS = 30.0
 _SHARE = 0.01  # of the time, that writing may take
 
+_log = logging.getLogger(__name__)
 
-def write_progress(run: RunDirectory, keys: Sequence[str], phase: str | None = None) -> None:
-    """Write both files, as far as ``metrics.jsonl`` goes.
+
+@contextmanager
+def kept_progress(
+    run: RunDirectory, keys: Sequence[str], phase: str | None = None
+) -> Iterator[Callable[[], None]]:
+    """Keep both files up to date while a block runs, and write them when it ends, even by an error.
+
+    Gives a function to call after each record: it writes, but seldom more than twice a minute. Only
+    the first process does. Where it cannot, it warns once: the metrics are there without it.
 
     Args:
         run: whose metrics they are.
         keys: columns in their order; those that no record has are left out.
         phase: of the records.
-
-    Raises:
-        DataError: something cannot be read or written.
     """
+    due, is_warned = 0.0, False
+
+    def write() -> None:
+        nonlocal is_warned
+        if not is_main_process():
+            return
+        try:
+            _write(run, keys, phase)
+        except DataError as error:
+            if not is_warned:
+                _log.warning("%s; it goes on without the table of progress", error.message)
+            is_warned = True
+
+    def refresh() -> None:
+        nonlocal due
+        began = time.monotonic()
+        if began < due:
+            return
+        write()
+        now = time.monotonic()
+        due = now + max(_SECONDS, (now - began) / _SHARE)
+
+    try:
+        yield refresh
+    finally:
+        write()
+
+
+def _write(run: RunDirectory, keys: Sequence[str], phase: str | None) -> None:
+    """Write both files, as far as ``metrics.jsonl`` goes."""
     records = [record for record in run.metrics() if record.get("phase") == phase]
     columns = [key for key in keys if not records or any(key in record for record in records)]
     rows = ([record.get(key) for key in columns] for record in records)
@@ -39,33 +76,6 @@ def write_progress(run: RunDirectory, keys: Sequence[str], phase: str | None = N
     boxes = (_box([(key, record.get(key)) for key in columns]) for record in records)
     with atomic_write(run.path / "log.txt") as file:
         file.write("\n".join(boxes).encode())
-
-
-@contextmanager
-def kept_progress(
-    run: RunDirectory, keys: Sequence[str], phase: str
-) -> Iterator[Callable[[], None]]:
-    """Keep both files up to date while a block runs, and write them when it ends, even by an error.
-
-    Gives a function to call after each record: it writes, but seldom more than twice a minute. Only
-    the first process does.
-    """
-    due = 0.0
-
-    def refresh() -> None:
-        nonlocal due
-        began = time.monotonic()
-        if began < due or not is_main_process():
-            return
-        write_progress(run, keys, phase)
-        now = time.monotonic()
-        due = now + max(_SECONDS, (now - began) / _SHARE)
-
-    try:
-        yield refresh
-    finally:
-        if is_main_process():
-            write_progress(run, keys, phase)
 
 
 def _box(values: Sequence[tuple[str, Any]]) -> str:

@@ -89,12 +89,11 @@ class SavedSteps:
             group: that is to be popped.
             message: as it was then.
             blocks: where those that were popped before are.
-            levels: of the group that were popped meanwhile.
+            levels: of the group that were popped meanwhile, which whoever goes on pops again.
         """
-        done = self._popped(group, levels)
-        if self._journal is not None and self._journal.due(done):
+        if self._journal is not None and self._journal.due(self._popped(group, levels)):
             arrays = {"blocks": blocks[group.stop :]}
-            self._journal.save(message, arrays | _arrays_of(group))
+            self._journal.save(message, arrays | _arrays_of(group), done=self._popped(group, 0))
 
     def keep_descent(self, group: Group, step: DownStep) -> None:
         """Save a step from the top down, if it is time."""

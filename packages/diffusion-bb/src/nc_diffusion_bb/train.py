@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from nc_core.errors import UsageError
+from nc_core.model_file import MAX_NAME
 from nc_core.runs import RunDirectory
 from nc_core.training import (
     FitConfig,
@@ -65,7 +66,6 @@ __all__ = ["DiffusionTask", "build_network", "check", "loop_settings", "train"]
 
 MONITOR = "vlb"
 _CALIBRATED = 512
-_LONGEST_NAME = 100  # of a model
 _QUARTILES = 4
 _MOST_AT_ONCE = 64
 _LOSSES = [[loss, *(f"{loss}_q{i}" for i in range(_QUARTILES))] for loss in ("loss", "mse", "vb")]
@@ -377,18 +377,20 @@ def train(
     if config.initial is not None:
         info["initial"] = config.initial
 
-    def write(path: Path, rate: float | None, name: str) -> None:
-        about = info if rate is None else info | {"ema_rate": rate}
-        calibration = train_images.first(_CALIBRATED)
-        with task.averaged(rate):
-            write_model(path, network, config.diffusion, calibration, name=name, info=about)
-
     def export(path: Path) -> None:
+        calibration = train_images.first(_CALIBRATED)
+
+        def write(rate: float | None, suffix: str = "") -> None:
+            file = path.with_name(f"{path.stem}{suffix}{path.suffix}")
+            name = f"{run.path.resolve().name}{suffix}"[-MAX_NAME:]
+            about = info if rate is None else info | {"ema_rate": rate}
+            with task.averaged(rate):
+                write_model(file, network, config.diffusion, calibration, name=name, info=about)
+
         first, *others = config.optimizer.ema_rates or (None,)
         for rate in others:
-            name = f"{run.path.name}-{rate}"[-_LONGEST_NAME:]
-            write(path.with_name(f"{path.stem}-{rate}{path.suffix}"), rate, name)
-        write(path, first, run.path.name)
+            write(rate, f"-{rate}")
+        write(first)
 
     with kept_progress(run, _KEYS, "train") as refresh:
 

@@ -22,9 +22,12 @@ from nc_diffusion_bb.diffusion import GaussianDiffusion, Network
 from nc_diffusion_bb.unet import UNet
 from nc_diffusion_bb.vlb import TERMS, NoiseStream, Spread, StepNoise, Terms, fill_terms, placed
 
-__all__ = ["Part", "bound_of", "evaluate_part", "finished_part", "load_part"]
+__all__ = ["Batch", "Part", "bound_of", "evaluate_part", "load_part"]
 
 _SAVE_SECONDS = 30.0
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64] | None]
+"""Images, (B, C, H, W), and their classes, (B,), where the network wants them."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,6 @@ class Part:
         return cls(totals, spreads, sum(part.seconds for part in parts))
 
 
-def finished_part(path: Path) -> Part | None:
-    """What a file holds of a batch; None where there is no file, or steps are left.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    if not path.exists():
-        return None
-    state = load_checkpoint(path)
-    return None if state["left"] else _part(state)
-
-
 def load_part(path: Path) -> Part:
     """What the file of a finished batch holds.
 
@@ -82,25 +73,23 @@ def evaluate_part(
     path: Path | None,
     network: Network,
     diffusion: GaussianDiffusion,
-    pixels: NDArray[np.uint8],
+    load: Callable[[], Batch],
     noise: StepNoise,
     *,
     clip: bool = True,
-    classes: NDArray[np.int64] | None = None,
     device: torch.device | str = "cpu",
     tell: Callable[[float], object] | None = None,
 ) -> Part:
-    """The bound of a batch, going on with what its file holds.
+    """The bound of a batch: what its file holds, or evaluated from there on.
 
     Args:
         path: the file that keeps it, when it is finished and from time to time before; None for
             none.
         network: in evaluation mode, on the device.
         diffusion: the chain.
-        pixels: uint8, (B, C, H, W).
+        load: the batch, for which it is asked only if something is left to evaluate.
         noise: of every step.
         clip: predicted images are clipped to [-1, 1].
-        classes: of the images, (B,), where the network wants them.
         device: to compute on.
         tell: called after every step with the share of steps that are evaluated.
 
@@ -108,11 +97,15 @@ def evaluate_part(
         KeyboardInterrupt: when it is interrupted, with everything kept.
         DataError: the file is damaged, or cannot be written.
     """
-    steps, before = diffusion.steps, 0.0
-    terms = Terms.empty(len(pixels), steps, device)
-    if path is not None and path.exists():
-        state = load_checkpoint(path)
-        terms, before = Terms(state["values"].to(device), state["left"]), state["seconds"]
+    state = load_checkpoint(path) if path is not None and path.exists() else None
+    if state is not None and not state["left"]:
+        return _part(state)
+    pixels, classes = load()
+    steps = diffusion.steps
+    if state is None:
+        terms, before = Terms.empty(len(pixels), steps, device), 0.0
+    else:
+        terms, before = Terms(state["values"].to(device), state["left"]), _seconds(state)
     began = saved = time.monotonic()
 
     def keep() -> None:
@@ -152,33 +145,27 @@ def bound_of(
     seed: int = 0,
     batch_size: int = 16,
     clip: bool = True,
-    device: torch.device | str = "cpu",
     tell: Callable[[float, float], object] | None = None,
     path: Callable[[int], Path] | None = None,
 ) -> Part:
     """The bound of images that are in memory, with one draw of the noise.
 
     Args:
-        network: not told classes; moved to the device.
+        network: not told classes; moved to the CPU.
         diffusion: the chain.
         pixels: uint8, (n, C, H, W), n at least 1.
         seed: of the noise; image i is that of index i.
         batch_size: images per pass of the network.
         clip: predicted images are clipped to [-1, 1].
-        device: to compute on.
         tell: called with (images done, images in all) after each step of a batch, with fractions.
         path: from the number of a batch to the file that keeps it; None to keep nothing.
 
     Raises:
         KeyboardInterrupt, DataError: as :func:`evaluate_part`.
     """
-    network = placed(network, torch.device(device))
+    network = placed(network, torch.device("cpu"))
 
     def evaluated(number: int) -> Part:
-        file = None if path is None else path(number)
-        found = None if file is None else finished_part(file)
-        if found is not None:
-            return found
         start = number * batch_size
         batch = pixels[start : start + batch_size]
 
@@ -188,8 +175,9 @@ def bound_of(
 
         indices = range(start, start + len(batch))
         noise = NoiseStream(seed, 0, indices, batch.shape[1:])
+        file = None if path is None else path(number)
         return evaluate_part(
-            file, network, diffusion, batch, noise, clip=clip, device=device, tell=after_step
+            file, network, diffusion, lambda: (batch, None), noise, clip=clip, tell=after_step
         )
 
     return Part.joined([evaluated(number) for number in range(-(-len(pixels) // batch_size))])
@@ -200,7 +188,11 @@ def _part(state: Mapping[str, Any]) -> Part:
         name: Spread(**{key: _array(value) for key, value in of_name.items()})
         for name, of_name in state["spreads"].items()
     }
-    return Part(state["totals"].numpy(), spreads, state["seconds"])
+    return Part(state["totals"].numpy(), spreads, _seconds(state))
+
+
+def _seconds(state: Mapping[str, Any]) -> float:
+    return float(state.get("seconds", 0.0))  # files of earlier versions have none
 
 
 def _save_finished(path: Path, part: Part) -> None:

@@ -12,7 +12,6 @@ interruptions or on the number of processes.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,21 +23,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nc_core.errors import DataError, InterruptedWorkError
+from nc_core.errors import DataError
 from nc_core.rates import Measurement
 from nc_core.runs import RunDirectory, is_main_process
-from nc_core.signals import give_back, take_over
 from nc_core.training import Hardware, Shard, sum_over_processes
 from nc_core.training.devices import launched
 from nc_core.training.loggers import Logger, open_logger
 from nc_diffusion_bb.data import Images
 from nc_diffusion_bb.diffusion import GaussianDiffusion
 from nc_diffusion_bb.progress_table import kept_progress
+from nc_diffusion_bb.resumable import finished_records, interruptible
 from nc_diffusion_bb.run_figures import log_figures
 from nc_diffusion_bb.unet import UNet
 from nc_diffusion_bb.vlb import NoiseStream, bound_measurements, placed
 from nc_diffusion_bb.vlb_files import save_arrays
-from nc_diffusion_bb.vlb_parts import Part, evaluate_part, finished_part, load_part
+from nc_diffusion_bb.vlb_parts import Batch, Part, evaluate_part, load_part
 
 __all__ = ["BoundPlan", "evaluate_bound", "finished_bound"]
 
@@ -97,13 +96,11 @@ def finished_bound(run: RunDirectory) -> list[Measurement] | None:
     Raises:
         DataError: the file of results is damaged.
     """
-    path = run.path / "results" / f"{_RESULT}.json"
-    if not path.exists():
-        return None
+    records = finished_records(run, _RESULT)
     try:
-        return [Measurement(**record) for record in json.loads(path.read_bytes())]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: damaged results") from error
+        return None if records is None else [Measurement(**record) for record in records]
+    except TypeError as error:
+        raise DataError(f"{run.path}: damaged results ({_RESULT}.json)") from error
 
 
 def evaluate_bound(
@@ -137,8 +134,7 @@ def evaluate_bound(
         fabric = stack.enter_context(launched(hardware or Hardware(), "32-true"))
         fabric.barrier()  # the first process has emptied or taken over the folder
         shard = Shard(fabric.global_rank, fabric.world_size)
-        before = take_over(("SIGTERM",), _interrupt)
-        stack.callback(give_back, before)
+        stack.enter_context(interruptible(run))
         opened: list[Logger] = []
         run.rewind({})
         refresh = stack.enter_context(kept_progress(run, _KEYS, "evaluate"))
@@ -148,13 +144,7 @@ def evaluate_bound(
         network = placed(plan.network, fabric.device)
         worker = _Worker(plan, run, network, fabric.device, shard, opened, progress, refresh)
         began = time.monotonic()
-        try:
-            worker.all_parts()
-        except KeyboardInterrupt as error:
-            raise InterruptedWorkError(
-                f"{run.path}: interrupted, with everything kept",
-                "run the same command with --resume to go on",
-            ) from error
+        worker.all_parts()
         run.log({"step": plan.count, "seconds": time.monotonic() - began}, name="timing")
         fabric.barrier()  # the parts of all processes are written
         parts = [load_part(_path(run, part)) for part in range(plan.parts)]
@@ -202,23 +192,21 @@ class _Worker:
 
     def _evaluate(self, part: int) -> NDArray[np.float64]:
         """The bound of a part's images, from its file or by evaluating what is left."""
-        path, indices = _path(self._run, part), self._plan.indices(part)
-        found = finished_part(path)
-        if found is None:
-            images = self._plan.images
-            noise = NoiseStream(self._plan.seed, self._plan.draw(part), indices, images.shape)
-            found = evaluate_part(
-                path,
-                self._network,
-                self._plan.diffusion,
-                images.load(np.array(indices)),
-                noise,
-                clip=self._plan.clip,
-                classes=images.labels(np.array(indices)),
-                device=self._device,
-                tell=lambda done: self._tell(done * len(indices)),
-            )
-        return found.totals
+        images, indices = self._plan.images, self._plan.indices(part)
+
+        def load() -> Batch:
+            return images.load(np.array(indices)), images.labels(np.array(indices))
+
+        return evaluate_part(
+            _path(self._run, part),
+            self._network,
+            self._plan.diffusion,
+            load,
+            NoiseStream(self._plan.seed, self._plan.draw(part), indices, images.shape),
+            clip=self._plan.clip,
+            device=self._device,
+            tell=lambda done: self._tell(done * len(indices)),
+        ).totals
 
     def _record(self, mean: float, images: int) -> None:
         record = {"total_bpd": mean, "samples": images}
@@ -255,7 +243,3 @@ def _path(run: RunDirectory, part: int) -> Path:
 def _wide(device: torch.device) -> torch.device:
     """Where sums over processes are taken: NCCL takes tensors of the GPU only."""
     return device if device.type == "cuda" else torch.device("cpu")
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt

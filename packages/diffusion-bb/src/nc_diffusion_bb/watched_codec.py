@@ -86,7 +86,9 @@ class _WatchedJournal:
     def due(self, done: float = 0.0) -> bool:
         return self._journal.due(done)
 
-    def save(self, message: Message, arrays: Mapping[str, Any]) -> None:
+    def save(
+        self, message: Message, arrays: Mapping[str, Any], *, done: float | None = None
+    ) -> None:
         self._record.keep()
         watched = {} if self._track is None else self._track.to_arrays()
-        self._journal.save(message, {**arrays, **watched})
+        self._journal.save(message, {**arrays, **watched}, done=done)

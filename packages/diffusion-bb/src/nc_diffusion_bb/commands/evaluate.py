@@ -134,12 +134,13 @@ def _run(
 ) -> list[dict[str, Any]]:
     """Measure what a run directory does not hold yet, and leave results and figures in it."""
     from nc_core.runs import RunDirectory
-    from nc_diffusion_bb.evaluation_run import finished_records, interruptible, keep_records
+    from nc_diffusion_bb.evaluation_run import RESULT, keep_records
+    from nc_diffusion_bb.resumable import finished_records, interruptible
 
     with RunDirectory.create(
         out, config, command="diffusion-bb evaluate", may_differ=("model",), **how
     ) as run:
-        records = finished_records(run) if run.resumed else None
+        records = finished_records(run, RESULT) if run.resumed else None
         if records is None:
             with interruptible(run):
                 records = _measure_all(evaluation, spacings, cases, run)

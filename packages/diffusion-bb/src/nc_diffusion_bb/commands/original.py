@@ -200,16 +200,17 @@ def _run(
 ) -> list[Measurement]:
     """Encode, decode and keep what was found."""
     from nc_core.command_line.progress import reported_progress
-    from nc_core.errors import InterruptedWorkError
     from nc_core.training.loggers import open_logger
     from nc_diffusion_bb.original.results import keep_measurements
     from nc_diffusion_bb.original.run import decode_images, encode_images, kept_images
     from nc_diffusion_bb.original.words import flat_bytes
+    from nc_diffusion_bb.resumable import interruptible
     from nc_diffusion_bb.run_figures import log_figures
 
-    try:
+    with interruptible(run, "whole batches are kept, up to the last checkpoint"):
         with ExitStack() as stack:
-            opened = [open_logger(name, run, kept_images(run)) for name in loggers]
+            kept = kept_images(run) if loggers else 0
+            opened = [open_logger(name, run, kept) for name in loggers]
             for logger in opened:
                 stack.callback(logger.close)
             tell = stack.enter_context(reported_progress("encoding", "images"))
@@ -220,11 +221,6 @@ def _run(
         if check:
             with reported_progress("decoding", "images") as tell:
                 decode_images(plan, run, encoded, tell)
-    except KeyboardInterrupt as error:
-        raise InterruptedWorkError(
-            f"{run.path}: interrupted; whole batches are kept, up to the last checkpoint",
-            "run the same command with --resume to go on",
-        ) from error
     return keep_measurements(run, encoded.tally, rates)
 
 

@@ -10,9 +10,7 @@ from nc_core.command_line import options
 
 __all__ = ["train"]
 
-_MAY_DIFFER = (
-    "training.duration", "training.log_every", "training.keep_checkpoints", "initial_id"
-)  # fmt: skip
+_MAY_DIFFER = ("training.duration", "training.log_every", "training.keep_checkpoints")
 
 
 @click.command(

@@ -29,7 +29,7 @@ from nc_diffusion_bb.original.codec import OriginalCodec
 from nc_diffusion_bb.original.rates import Tally
 from nc_diffusion_bb.original.state import Decoded, Encoded
 from nc_diffusion_bb.original.words import flat_bytes, initial_message
-from nc_diffusion_bb.progress_table import write_progress
+from nc_diffusion_bb.progress_table import kept_progress
 from nc_diffusion_bb.vlb_files import save_arrays
 
 __all__ = ["Plan", "decode_images", "encode_images", "kept_images"]
@@ -152,18 +152,19 @@ def encode_images(
     if tally.images < total:
         run.rewind(state.logs)
     saver = _Saver(plan.save_every)
-    while tally.images < total:
-        began = time.process_time()
-        chosen = plan.indices[tally.images : tally.images + plan.batch_size]
-        growth = plan.codec.push(state.message, plan.load(chosen), track=plan.track)
-        tally.add(len(chosen), growth)
-        _log(run, state, loggers)
-        _log_seconds(run, "encode", tally.images, len(chosen), time.process_time() - began)
-        if tally.images == total or saver.is_due(len(chosen)):
-            state.save(run)
-            write_progress(run, _COLUMNS)
-        if progress is not None:
-            progress(tally.images, total)
+    with kept_progress(run, _COLUMNS) as refresh:
+        while tally.images < total:
+            began = time.process_time()
+            chosen = plan.indices[tally.images : tally.images + plan.batch_size]
+            growth = plan.codec.push(state.message, plan.load(chosen), track=plan.track)
+            tally.add(len(chosen), growth)
+            _log(run, state, loggers)
+            _log_seconds(run, "encode", tally.images, len(chosen), time.process_time() - began)
+            refresh()
+            if tally.images == total or saver.is_due(len(chosen)):
+                state.save(run)
+            if progress is not None:
+                progress(tally.images, total)
     _write_levels(run, tally)
     return state
 
