@@ -209,11 +209,17 @@ def test_a_bar_does_not_change_more_often_than_a_screen(monkeypatch: pytest.Monk
     assert shown[-1] == 1000
 
 
-def test_long_work_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """What standard error becomes, where bars appear at once."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("nc_core.command_line.progress._DELAY_SECONDS", 0.0)
+    return terminal
+
+
+def test_long_work_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = impatient_terminal(monkeypatch)
     with progress("coding", 2) as advance:
         advance(1)
         advance(1)
@@ -222,10 +228,7 @@ def test_long_work_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_fractions_of_work_end_a_bar_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("nc_core.command_line.progress._DELAY_SECONDS", 0.0)
+    terminal = impatient_terminal(monkeypatch)
     monkeypatch.setattr("nc_core.command_line.progress._SHOWN_SECONDS", 60.0)
     with progress("coding", 1) as advance:
         for _ in range(10):
@@ -234,10 +237,7 @@ def test_fractions_of_work_end_a_bar_too(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_worker_that_outlives_the_block_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("nc_core.command_line.progress._DELAY_SECONDS", 0.0)
+    terminal = impatient_terminal(monkeypatch)
     with pytest.raises(ValueError, match="wrong"), progress("coding", 2) as advance:
         raise ValueError("wrong")
     worker = threading.Thread(target=advance, args=(1,))
