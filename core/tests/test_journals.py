@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,13 @@ class Interrupted:
     def __init__(self, left: int) -> None:
         self.left = left
         self.done = 0
+        self._lock = threading.Lock()
 
     def __call__(self) -> None:
-        if self.done == self.left:
-            raise KeyboardInterrupt
-        self.done += 1
+        with self._lock:
+            if self.done == self.left:
+                raise KeyboardInterrupt
+            self.done += 1
 
 
 def run(work: str, path: Path, target: Path, log: Path, left: int | None, **options: Any) -> int:
@@ -150,6 +153,43 @@ def test_a_signal_lets_work_save_its_state_at_once(
     assert (out / "x.ncz").read_bytes() == packed.read_bytes()
     assert steps_in(log) == 2 * ALL_STEPS  # none was done twice
     assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+class OvertakenByOthers:
+    """Holds the first chunk until another thread has finished the second, then sends a signal."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = Countdown(log)
+        self._lock = threading.Lock()
+        self._first: int | None = None
+        self._steps_of_others = 0
+        self._second_is_done = threading.Event()
+
+    def __call__(self) -> None:
+        with self._lock:
+            thread = threading.get_ident()
+            self._first = self._first or thread
+            if thread != self._first:
+                self._steps_of_others += 1
+        if thread != self._first:
+            if self._steps_of_others > 2 * STEPS:  # two groups: this step is of the third chunk
+                self._second_is_done.set()
+        elif not self._second_is_done.is_set():
+            assert self._second_is_done.wait(60)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)  # let the main thread hear of it
+        self._log()
+
+
+def test_a_signal_keeps_chunks_that_overtook_earlier_ones(
+    tmp_path: Path, out: Path, packed: Path
+) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(InterruptedWorkError, match="--resume"):
+        compress(out / "x.ncz", SlowModel(OvertakenByOthers(log)), threads=2)
+    compress(out / "x.ncz", SlowModel(Countdown(log)), resume=True, threads=2)
+    assert (out / "x.ncz").read_bytes() == packed.read_bytes()
+    assert steps_in(log) == 2 * ALL_STEPS  # none was done twice
 
 
 def test_a_signal_lets_decoding_save_its_state_at_once(

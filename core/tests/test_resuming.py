@@ -104,6 +104,15 @@ def test_no_error_while_resuming_loses_finished_chunks(
     assert path.read_bytes() == undisturbed
 
 
+def test_a_full_disk_keeps_finished_chunks(tmp_path: Path, undisturbed: bytes) -> None:
+    path = tmp_path / "x.ncz"
+    with pytest.raises(WorkError, match=r"x\.ncz: no space left on device\n.*--resume"):
+        compress(path, Stopped(3, OSError(28, "No space left on device")))
+    compress(path, Stopped(11), resume=True)  # 10 pushes are left: all 12 less 2
+    assert path.read_bytes() == undisturbed
+    assert names(tmp_path) == ["x.ncz"]
+
+
 def test_resuming_with_another_header_is_refused_and_keeps_the_work(
     tmp_path: Path, undisturbed: bytes
 ) -> None:

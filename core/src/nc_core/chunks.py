@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ def encode_chunk(
     model: LosslessModel,
     coder: Coder,
     journal: ChunkJournal | None = None,
+    *,
+    must_wait: Callable[[], bool] = lambda: False,
 ) -> bytes:
     """Code blocks (B, C, H, W) on a fresh message; returns the payload of their chunk.
 
@@ -42,18 +44,20 @@ def encode_chunk(
         model: codes them.
         coder: entropy coder.
         journal: where the state is kept from time to time, and taken up.
+        must_wait: whether an earlier chunk is unfinished, so that until then the journal alone
+            keeps this one.
 
     Raises:
         KeyboardInterrupt: the user wants to stop, and the state is in the journal.
         UsageError: the journal is that of another input, model or version.
     """
     try:
-        return _encode_chunk(blocks, seed, header, model, coder, journal)
+        return _encode_chunk(blocks, seed, header, model, coder, journal, must_wait)
     except WorkError:
         # The state may have been saved within an attempt that its model gives up in the end.
         if journal is None or not journal.begin_anew():
             raise
-        return _encode_chunk(blocks, seed, header, model, coder, journal)
+        return _encode_chunk(blocks, seed, header, model, coder, journal, must_wait)
 
 
 def _encode_chunk(
@@ -63,6 +67,7 @@ def _encode_chunk(
     model: LosslessModel,
     coder: Coder,
     journal: ChunkJournal | None,
+    must_wait: Callable[[], bool],
 ) -> bytes:
     """As :func:`encode_chunk`, from the beginning of the chunk or from what the journal has."""
     message = Message(header.lanes, header.initial_words, seed)
@@ -77,11 +82,12 @@ def _encode_chunk(
         span = start / len(blocks), end / len(blocks)
         within = _within_group(model, journal, message, state, span)
         bound += model.push(coder, message, blocks[start:end], **within)
+    words = message.to_words(message.low_water)
+    payload = _PREAMBLE.pack(message.low_water, bound) + words.astype("<u4").tobytes()
     if journal is not None and done < len(groups):
         state = {"groups": np.int64(len(groups)), "bound": np.float64(bound)}
-        journal.finish(message, state)
-    words = message.to_words(message.low_water)
-    return _PREAMBLE.pack(message.low_water, bound) + words.astype("<u4").tobytes()
+        journal.finish(message, state, data=len(payload) if must_wait() else None)
+    return payload
 
 
 def decode_chunk(

@@ -70,6 +70,7 @@ class Encoding:
         self._journals = journals or ChunkJournals(None, "encode", header, model)
         self._digests: list[str] = []
         self._cost = ChunkCost()
+        self._awaited = 0  # the chunk that goes into the file as soon as it is finished
         self.chunks_kept = self.chunks_done = 0
 
     def to_the_end(self, threads: int, progress: Progress | None) -> Rate:
@@ -90,6 +91,7 @@ class Encoding:
                 self._append(writer, task, payload)
             done.finish(task.seed, task.blocks.size)
             self._journals.stop_if_asked()
+            self._awaited = task.seed + 1
         rates = {
             "bound_bits": round(self._cost.bound, 3),
             "initial_bits": self._cost.initial,
@@ -137,8 +139,9 @@ class Encoding:
                 return task, None
             journal = self._journals.chunk(task.seed, task.blocks, reached)
             return task, encode_chunk(
-                task.blocks, task.seed, self._header, self._model, self._coder, journal
-            )
+                task.blocks, task.seed, self._header, self._model, self._coder, journal,
+                must_wait=lambda: task.seed != self._awaited,
+            )  # fmt: skip
 
     def _tasks(self) -> Iterator[_Task]:
         content = self._source.content

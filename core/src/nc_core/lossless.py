@@ -141,10 +141,11 @@ def _kept_when_it_fails(partial: PartialFile, encoding: Encoding, path: Path) ->
     except BaseException as error:
         is_begun = partial.folder.is_dir()  # within a chunk: only long work is kept there
         partial.keep = partial.keep or is_begun
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | OSError):
             partial.keep = partial.keep or encoding.chunks_done > 0
+        if isinstance(error, KeyboardInterrupt):
             raise _interrupted(encoding.chunks_done, is_begun, path) from error
-        if isinstance(error, OSError) and is_begun:
+        if isinstance(error, OSError) and partial.keep:
             failure = describe_os_error(error, path)
             failure.hint = HOW_TO_RESUME
             raise failure from error
