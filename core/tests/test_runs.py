@@ -13,6 +13,7 @@ import pytest
 
 from nc_core import files
 from nc_core.errors import DataError, ExitCode, UsageError, WorkError
+from nc_core.model_file import MAX_NAME
 from nc_core.run_logs import read_records
 from nc_core.runs import RunDirectory, is_main_process
 
@@ -142,6 +143,18 @@ def test_a_run_that_wrote_nothing_is_in_nobodys_way(path: Path) -> None:
         assert not run.resumed
     with RunDirectory.create(path, {"width": 4}, resume=True) as run:
         assert run.config == {"width": 4}
+
+
+def test_a_model_is_called_as_the_folder_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my\nrun"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with RunDirectory.create(Path(), {}) as run:
+        assert run.model_name() == "my_run"
+        assert run.model_name("-0.9999") == "my_run-0.9999"
+        assert len(run.model_name("-" * 200)) == MAX_NAME
 
 
 def test_records_are_lines_of_json(path: Path) -> None:

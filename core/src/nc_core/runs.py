@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 from nc_core.errors import DataError
 from nc_core.file_lock import lock_folder
 from nc_core.files import atomic_write, describe_os_error, remove_leftovers
+from nc_core.model_file import MAX_NAME
 from nc_core.run_config import (
     CONFIG,
     check_same,
@@ -149,6 +150,16 @@ class RunDirectory:
     def model_path(self) -> Path:
         """Where the run's model file is."""
         return self.path / _MODEL
+
+    def model_name(self, suffix: str = "") -> str:
+        """What a model of this run is called: the folder's name, also where the path is ``.``.
+
+        Args:
+            suffix: tells it from others of the run.
+        """
+        folder = self.path.resolve().name or "run"
+        name = "".join(sign if sign.isprintable() else "_" for sign in f"{folder}{suffix}")
+        return name[-MAX_NAME:]
 
     def log(self, record: Mapping[str, Any], *, name: str = "metrics") -> None:
         """Append a record to ``metrics.jsonl`` (or ``timing.jsonl``); what is not finite is null.

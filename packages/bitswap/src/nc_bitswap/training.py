@@ -144,7 +144,7 @@ def train_model(
     info = {"recipe": run.about.get("recipe"), "data": config.data.train}
 
     def export(path: Path) -> None:
-        write(path, name=name or run.path.name, info=info)
+        write(path, name=name or run.model_name(), info=info)
 
     return fit(
         task,

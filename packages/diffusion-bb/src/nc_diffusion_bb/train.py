@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from nc_core.errors import UsageError
-from nc_core.model_file import MAX_NAME
 from nc_core.runs import RunDirectory
 from nc_core.training import (
     FitConfig,
@@ -382,7 +381,7 @@ def train(
 
         def write(rate: float | None, suffix: str = "") -> None:
             file = path.with_name(f"{path.stem}{suffix}{path.suffix}")
-            name = f"{run.path.resolve().name}{suffix}"[-MAX_NAME:]
+            name = run.model_name(suffix)
             about = info if rate is None else info | {"ema_rate": rate}
             with task.averaged(rate):
                 write_model(file, network, config.diffusion, calibration, name=name, info=about)

@@ -256,7 +256,7 @@ def train(
     about = {"recipe": run.about.get("recipe"), "data": source.name, "seed": settings.seed}
 
     def write(path: Path, lamb: float, step: int) -> None:
-        name = f"{run.path.name}-lamb={lamb:.5g}"[-100:]
+        name = run.model_name(f"-lamb={lamb:.5g}")
         write_model(path, network, architecture, lamb, name=name, info=about | {"steps": step})
 
     def keep(lamb: float, step: int) -> None:

@@ -148,7 +148,7 @@ def train(
     about = {"recipe": run.about.get("recipe"), "evaluation": evaluation.name}
 
     def export(path: Path) -> None:
-        write_model(path, model, config, name=run.path.name, info=about)
+        write_model(path, model, config, name=run.model_name(), info=about)
 
     return fit(
         UpperTask(config, model, evaluation),
