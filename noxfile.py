@@ -42,7 +42,9 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Type annotations, strictly."""
     install(session, "mypy", "pytest", "types-PyYAML", "./core[torch,plots]", "./cli")
-    session.run("mypy", "core/src", "cli/src", *(f"packages/{name}/src" for name in PACKAGES))
+    session.run(
+        "mypy", "core/src", "cli/src", "bench", *(f"packages/{name}/src" for name in PACKAGES)
+    )
 
 
 @nox.session

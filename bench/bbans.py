@@ -32,8 +32,9 @@ from nc_bitswap.bbans.evaluate import evaluate_bounds
 from nc_bitswap.bbans.importers import recognise
 from nc_bitswap.bbans.model import Vae
 from nc_bitswap.bbans.release import float_model, load
-from nc_bitswap.importers import read_checkpoint, write_imported_vae
+from nc_bitswap.importers import write_imported_vae
 from nc_core.ans import Message, Rans
+from nc_core.importing import read_state_dict
 from nc_core.model_file import ModelFile
 from nc_core.models import find_model_file, installed
 from nc_core.plots import write_csv
@@ -82,7 +83,7 @@ def model_path(case: Case, weights: Path, folder: Path) -> str:
     if case.original is None:
         return case.model
     path = folder / f"{case.model}.safetensors"
-    vae = recognise(read_checkpoint(weights / path.name))
+    vae = recognise(read_state_dict(weights / path.name))
     if vae is None:
         raise SystemExit(f"{weights / path.name}: no VAE of BB-ANS")
     write_imported_vae(path, vae, nc_core.open_dataset(case.train))

@@ -32,7 +32,8 @@ class ResidualLayer(nn.Module):
         self.second = nn.Conv2d(channels, channels, taps, padding="same")
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.elu(self.first(functional.elu(x))))
+        change: Tensor = self.second(functional.elu(self.first(functional.elu(x))))
+        return x + change
 
 
 class Level(nn.Module):
@@ -54,7 +55,8 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.body(self.pixels(x))
-        return self.head(self.mean(h), self.raw(h))
+        location, scale = self.head(self.mean(h), self.raw(h))
+        return location, scale
 
 
 def measure(name: str, runs: int) -> list[Timing]:

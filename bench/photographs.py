@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ def our_codec(model: str, plugins: Any) -> Codec:
         lambda photograph: (
             nc_core.compress(photograph.path, model=model, verify=False, plugins=plugins).data
         ),
-        lambda data, _: nc_core.decompress(data, plugins=plugins)[0],
+        lambda data, _: cast("NDArray[Any]", nc_core.decompress(data, plugins=plugins)[0]),
         model,
     )
 

@@ -16,13 +16,14 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from nc_core.plots import write_csv
 from nc_rd_bounds.blahut_arimoto import Trajectory, blahut_arimoto, blahut_arimoto_grid
-from nc_rd_bounds.histogram import discretise
+from nc_rd_bounds.histogram import Histogram, discretise
 from nc_rd_bounds.histogram_points import trace
 
 NEAR_EXACT = {1: 1.8263, 3: 2.5782, 10: 3.7087, 30: 4.8067}
@@ -30,7 +31,6 @@ ORIGINAL = {1: 1.831744, 3: 2.592790, 10: 3.726641, 30: 4.820433}
 COLUMNS = ("source", "lambda", "rate", "distortion", "objective", "certified", "steps",
            "above_near_exact", "original_objective", "original_above_near_exact",
            "cpu_ms_per_step", "peak_mb")  # fmt: skip
-SETTINGS = {"steps": 2000, "tolerance": 1e-5}
 
 
 def row(source: str, lamb: int, run: Callable[[], Trajectory], *, whole: bool = True) -> list[str]:
@@ -60,21 +60,29 @@ def rows(path: Path) -> Iterator[list[str]]:
     for bins in (80, 160, 320):
         histogram = discretise(samples, bins)
         for lamb in NEAR_EXACT:
-            yield row(
-                f"{bins} x {bins} bins", lamb, lambda h=histogram, x=lamb: trace(h, x, **SETTINGS)
-            )
+            yield row(f"{bins} x {bins} bins", lamb, partial(traced, histogram, lamb))
     axes, density = banana_density()
     for lamb in NEAR_EXACT:
         yield row(
             "density, lattice of 0.125",
             lamb,
-            lambda x=lamb: blahut_arimoto_grid(
-                axes, density, x, steps=4000, tolerance=1e-12, start=density
+            partial(
+                blahut_arimoto_grid,
+                axes,
+                density,
+                lamb,
+                steps=4000,
+                tolerance=1e-12,
+                start=density,
             ),
         )
     large = discretise(samples, 1000)
-    yield row("1000 x 1000 bins", 10, lambda: trace(large, 10, **SETTINGS))
+    yield row("1000 x 1000 bins", 10, partial(traced, large, 10))
     yield row("80 x 80 bins, all pairs", 3, lambda: all_pairs(samples), whole=False)
+
+
+def traced(histogram: Histogram, lamb: float) -> Trajectory:
+    return trace(histogram, lamb, steps=2000, tolerance=1e-5)
 
 
 def all_pairs(samples: np.ndarray) -> Trajectory:

@@ -36,6 +36,7 @@ LOWER_RECIPE = "lower-banana-small"
 GAUSSIANS = {2: "gauss2-x3", 4: "gauss4-x3", 8: "gauss8-x3"}  # n: the original's run
 EVALUATIONS = {256: 15, 1024: 10}  # k: samples of xi
 SEED_OF_EVALUATION = "1"
+DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -229,12 +230,12 @@ def bound(
     seconds: float | None,
     their_seconds: float | None,
 ) -> Bound:
-    value = measured["value"]
+    value: float = measured["value"]
     return Bound(
         source=source,
         lamb=lamb,
         what=what,
-        value=rounded(value),
+        value=round(value, DIGITS),
         standard_error=rounded(measured["standard_error"]),
         truth=rounded(truth),
         over_truth=None if truth is None else rounded(value - truth),
@@ -253,15 +254,20 @@ def widths(above: list[Bound], below: list[Bound]) -> Iterator[Bound]:
     for lower in below:
         if not lower.what.startswith("lower: k"):
             continue
-        known = upper.original is not None and lower.original is not None
+        original = (
+            None
+            if upper.original is None or lower.original is None
+            else upper.original - lower.original
+        )
         measured = {
             "value": upper.value - lower.value,
             "standard_error": root_sum(upper.standard_error, lower.standard_error),
         }
         yield bound(
             upper.source, upper.lamb, lower.what.replace("lower:", "width:"), measured, None,
-            upper.original - lower.original if known else None,
-            root_sum(upper.original_error, lower.original_error) if known else None, None, None,
+            original,
+            None if original is None else root_sum(upper.original_error, lower.original_error),
+            None, None,
         )  # fmt: skip
 
 
@@ -270,7 +276,7 @@ def root_sum(first: float | None, second: float | None) -> float | None:
 
 
 def rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 5)
+    return None if value is None else round(value, DIGITS)
 
 
 def print_bound(row: Bound) -> None:

@@ -15,4 +15,4 @@ class RecipeConfig(Config):
 
     name: list[str] = Field(default=[], max_length=4)
     rate: float = Field(default=0.5, ge=0, lt=1)
-    training: FitConfig = FitConfig(duration="1 epochs", batch_size=16)
+    training: FitConfig = FitConfig.model_validate({"duration": "1 epochs", "batch_size": 16})
