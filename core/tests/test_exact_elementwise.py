@@ -12,7 +12,8 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from nc_core.exact import elementwise as e  # noqa: E402
-from nc_core.exact import tables  # noqa: E402
+from nc_core.exact import kernels, tables  # noqa: E402
+from nc_core.exact.memory import address, floats  # noqa: E402
 from nc_core.testing.torch_settings import threads  # noqa: E402
 
 
@@ -38,6 +39,7 @@ def layouts(values: torch.Tensor) -> list[torch.Tensor]:
         found += [values.transpose(0, 1).contiguous().transpose(0, 1)]
         wide = torch.cat([values, values], -1)
         found.append(wide[..., : values.shape[-1]])
+    found.append(torch.cat([values[:1], values])[1:])
     return found
 
 
@@ -95,6 +97,44 @@ def test_every_argument_of_a_table_gives_its_entry(name: str) -> None:
     above = (arguments - table.high).clamp(min=0) if table.linear else 0
     expected = torch.from_numpy(inside).long() + above
     assert torch.equal((values.double() * (1 << table.fraction_bits)).long(), expected)
+
+
+def test_add_agrees_with_its_reference_where_memory_begins_elsewhere() -> None:
+    parts = numbers((6, 2, 3, 5), 10.0, 8)
+    expected = e.add_reference(parts[1:3], parts[4:], 8)
+    assert torch.equal(e.add(parts[1:3], parts[4:], 8), expected)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.ones(3, dtype=torch.float64),
+        torch.ones(3, dtype=torch.float16),
+        torch._neg_view(torch.ones(3)),
+    ],
+    ids=["double", "half", "negated"],
+)
+def test_kernels_refuse_memory_that_holds_other_numbers(values: torch.Tensor) -> None:
+    with pytest.raises(TypeError, match="plain float32"):
+        e.quantize(values, 8, 2047)
+
+
+def test_kernels_refuse_memory_of_another_device() -> None:
+    with pytest.raises(TypeError, match="on the CPU"):
+        e.add(torch.ones(3), torch.ones(3, device="meta"), 8)
+
+
+def test_kernels_reach_the_same_numbers_where_nothing_is_compiled() -> None:
+    values = numbers((3, 4), 10.0, 9)[1:]
+    result = torch.empty_like(values)
+    interpreted = kernels.quantize.function
+    interpreted(address(values), address(result), values.numel(), 256.0, 1 / 256, 2047.0)
+    assert torch.equal(result, e.quantize(values, 8, 2047))
+
+
+def test_no_memory_is_an_empty_array() -> None:
+    nothing = torch.empty(0, 3)
+    assert floats(address(nothing), (0, 3)).shape == (0, 3)
 
 
 def test_memory_layout_is_kept() -> None:

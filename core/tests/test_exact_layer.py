@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -140,6 +141,37 @@ def test_the_guard_gives_settings_back_after_the_last_user() -> None:
         with arithmetic.exact_float32(CPU):
             pass
         assert torch.backends.nnpack.set_flags(False) == (False,)
+    assert torch.backends.nnpack.set_flags(*before) == (True,)
+
+
+def test_the_guard_may_be_left_in_any_order() -> None:
+    before = torch.backends.nnpack.set_flags(True)
+    first, second = arithmetic.exact_float32(CPU), arithmetic.exact_float32(CPU)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert arithmetic.exactly(CPU, torch.backends.nnpack.set_flags, False) == (False,)
+    second.__exit__()
+    assert torch.backends.nnpack.set_flags(*before) == (True,)
+
+
+def test_a_call_is_guarded_inside_and_outside_of_the_guard_and_in_other_threads() -> None:
+    def is_guarded() -> bool:
+        return not torch.backends.nnpack.set_flags(False)[0] and not torch.is_autocast_enabled(
+            "cpu"
+        )
+
+    def guarded() -> bool:
+        return arithmetic.exactly(CPU, is_guarded)
+
+    before = torch.backends.nnpack.set_flags(True)
+    assert guarded()
+    with arithmetic.exact_float32(CPU):
+        assert guarded()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert guarded()
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(guarded).result()
     assert torch.backends.nnpack.set_flags(*before) == (True,)
 
 

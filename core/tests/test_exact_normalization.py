@@ -87,7 +87,7 @@ def test_kernels_agree_with_the_reference_in_every_layout(
     last = values.to(memory_format=torch.channels_last)
     wide = torch.cat([values, values], -1)[..., :8]
     affine = exact._map
-    for condition in (None, conditioning(1), conditioning(3), _mixed()):
+    for condition in (None, conditioning(1), conditioning(3), _mixed(), _interleaved()):
         expected = normalize_reference(values, BITS, exact.settings, affine, condition, target)
         for layout in (values, last, wide, values.flatten(2), last.flatten(2)):
             result = normalize(layout, BITS, exact.settings, affine, condition, target)
@@ -97,6 +97,12 @@ def test_kernels_agree_with_the_reference_in_every_layout(
 
 def _mixed() -> tuple[Tensor, Tensor]:
     return conditioning(3)[0], conditioning(1)[1]
+
+
+def _interleaved() -> tuple[Tensor, Tensor]:
+    """As the halves of one layer's output lie in memory."""
+    first, second = torch.cat(conditioning(3), dim=1).chunk(2, dim=1)
+    return first, second
 
 
 @settings(max_examples=30, deadline=None)

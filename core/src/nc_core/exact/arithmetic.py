@@ -13,7 +13,7 @@ import math
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,8 +22,9 @@ from torch.nn import functional
 from nc_core.errors import WorkError
 from nc_core.exact.grid import FLOAT32_LIMIT
 
-__all__ = ["exact_float32", "largest_error", "require_exact"]
+__all__ = ["exact_float32", "exactly", "largest_error", "require_exact"]
 
+_Result = TypeVar("_Result")
 _Undo = list[Callable[[], object]]
 
 
@@ -93,6 +94,16 @@ def _set(owner: Any, name: str, value: Any) -> Callable[[], object]:
 _SWITCHES = {"cpu": _Switches(_turn_cpu), "cuda": _Switches(_turn_cuda)}
 
 
+class _Inside(threading.local):
+    """The kinds of devices for which this thread is inside, one for each time that it entered."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+
+_inside = _Inside()
+
+
 class exact_float32:
     """While this lasts, float32 convolutions and products on a device use direct algorithms.
 
@@ -106,7 +117,8 @@ class exact_float32:
     """
 
     def __init__(self, device: torch.device) -> None:
-        switches = _SWITCHES.get(device.type)
+        self._kind = device.type
+        switches = _SWITCHES.get(self._kind)
         if switches is None:
             raise WorkError(
                 f"exact arithmetic is not established on '{device.type}'",
@@ -114,18 +126,30 @@ class exact_float32:
             )
         self._switches = switches
         self._autocast: Any = None
-        if torch.is_autocast_enabled(device.type):
-            self._autocast = torch.autocast(device.type, enabled=False)
+        if torch.is_autocast_enabled(self._kind):
+            self._autocast = torch.autocast(self._kind, enabled=False)
 
     def __enter__(self) -> None:
         self._switches.enter()
+        self._entered = _inside.kinds
+        self._entered.append(self._kind)
         if self._autocast is not None:
             self._autocast.__enter__()
 
     def __exit__(self, *error: object) -> None:
         if self._autocast is not None:
             self._autocast.__exit__(*error)
+        self._entered.remove(self._kind)
         self._switches.leave()
+
+
+def exactly(device: torch.device, function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Call a function within :class:`exact_float32`, at little cost where this thread is inside."""
+    kind = device.type
+    if kind in _inside.kinds and not torch.is_autocast_enabled(kind):
+        return function(*arguments)
+    with exact_float32(device):
+        return function(*arguments)
 
 
 @cache

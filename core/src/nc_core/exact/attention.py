@@ -21,7 +21,7 @@ from torch.nn import functional
 from nc_core.errors import UsageError
 from nc_core.exact import attention_kernels as kernels
 from nc_core.exact import tables
-from nc_core.exact.arithmetic import exact_float32
+from nc_core.exact.arithmetic import exactly
 from nc_core.exact.grid import FLOAT32_LIMIT, Grid
 from nc_core.exact.rules import Operand, requantize
 from nc_core.exact.tensor import GridTensor, on_grid, operand_of
@@ -104,14 +104,7 @@ class ExactAttention(nn.Module):
         values, grid = requantize(Operand(values, grid), plan.grid.fraction_bits)
         units = values.double().mul_(2.0**grid.fraction_bits)
         query, key, value = units.reshape(batch * self.heads, 3 * size, positions).chunk(3, dim=1)
-        most = _MOST_LOGITS.get(values.device.type, _MOST_LOGITS_ELSEWHERE)
-        with exact_float32(values.device):
-            mixed = torch.empty_like(value, memory_format=torch.contiguous_format)
-            for some, rows in _slices(len(query), positions, most):
-                logits = torch.bmm(query[some, :, rows].transpose(1, 2), key[some])
-                sums = exponentiate(logits, plan.factor)
-                weighted = torch.bmm(value[some], logits.transpose(1, 2))
-                torch.div(weighted, sums[:, None, :], out=mixed[some, :, rows])
+        mixed = exactly(values.device, _mixed, query, key, value, plan.factor)
         mixed.round_().mul_(2.0**-grid.fraction_bits)
         return on_grid(Operand(mixed.float().view(batch, channels // 3, positions), grid))
 
@@ -123,6 +116,18 @@ class ExactAttention(nn.Module):
         """Heads and the hash of the table, as JSON."""
         table = tables.exponential_sha256(tables.exponential_table())
         return {"kind": self.kind, "heads": self.heads, "table": table}
+
+
+def _mixed(query: Tensor, key: Tensor, value: Tensor, factor: float) -> Tensor:
+    """Means of values, weighted for each query; all (heads, channels, positions), in units."""
+    most = _MOST_LOGITS.get(value.device.type, _MOST_LOGITS_ELSEWHERE)
+    mixed = torch.empty_like(value, memory_format=torch.contiguous_format)
+    for some, rows in _slices(len(query), query.shape[2], most):
+        logits = torch.bmm(query[some, :, rows].transpose(1, 2), key[some])
+        sums = exponentiate(logits, factor)
+        weighted = torch.bmm(value[some], logits.transpose(1, 2))
+        torch.div(weighted, sums[:, None, :], out=mixed[some, :, rows])
+    return mixed
 
 
 def exponentiate(logits: Tensor, factor: float) -> Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from nc_core.exact import kernels
+from nc_core.exact.memory import address
 from nc_core.exact.tables import ARGUMENT_BITS, TOP, Activation, ActivationTable, activation
 
 __all__ = [
@@ -42,8 +42,9 @@ def quantize(values: Tensor, fraction_bits: int, limit: int) -> Tensor:
     source = _dense(values)
     result = torch.empty_like(source)
     kernels.quantize(
-        _memory(source),
-        _memory(result),
+        address(source),
+        address(result),
+        source.numel(),
         math.ldexp(1.0, fraction_bits),
         math.ldexp(1.0, -fraction_bits),
         float(limit),
@@ -72,9 +73,10 @@ def add(left: Tensor, right: Tensor, fraction_bits: int) -> Tensor:
         return add_reference(left, right, fraction_bits)
     result = torch.empty_like(left)
     kernels.add(
-        _memory(left),
-        _memory(right),
-        _memory(result),
+        address(left),
+        address(right),
+        address(result),
+        left.numel(),
         math.ldexp(1.0, fraction_bits),
         math.ldexp(1.0, -fraction_bits),
     )
@@ -103,8 +105,9 @@ def look_up(values: Tensor, table: ActivationTable) -> Tensor:
     source = _dense(values)
     result = torch.empty_like(source)
     kernels.look_up(
-        _memory(source),
-        _memory(result),
+        address(source),
+        address(result),
+        source.numel(),
         table.floats,
         math.ldexp(1.0, ARGUMENT_BITS),
         float(table.low),
@@ -149,10 +152,3 @@ def _are_alike(left: Tensor, right: Tensor) -> bool:
 
 def _is_channels_last(values: Tensor) -> bool:
     return values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last)
-
-
-def _memory(dense: Tensor) -> Any:
-    """All elements in the order in which they lie in memory, as a NumPy array on that memory."""
-    if not dense.is_contiguous():
-        dense = dense.permute(0, 2, 3, 1)
-    return dense.view(-1).numpy()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nc_core.errors import DataError, UsageError
-from nc_core.exact.arithmetic import exact_float32, require_exact
+from nc_core.exact.arithmetic import exactly, require_exact
 from nc_core.exact.elementwise import quantize
 from nc_core.exact.geometry import Geometry
 from nc_core.exact.grid import FLOAT32_LIMIT, Grid, shifted
@@ -81,11 +81,11 @@ class ExactLayer(nn.Module):
             UsageError: inputs without a grid, or of another unit.
         """
         values, grid = operand_of(inputs, f"a {self.geometry.operation} layer")
-        require_exact(values.device)
+        device = values.device
+        require_exact(device)
         if _needs_rounding(self.input_grid, grid):
             values = quantize(values, self.input_grid.fraction_bits, self.input_grid.limit)
-        with exact_float32(values.device):
-            return on_grid(Operand(self._sum(values), self.output_grid))
+        return on_grid(Operand(exactly(device, self._sum, values), self.output_grid))
 
     def _sum(self, values: Tensor) -> Tensor:
         if self._stacked > 1:

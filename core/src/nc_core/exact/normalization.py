@@ -27,6 +27,7 @@ from nc_core.exact import normalization_kernels as kernels
 from nc_core.exact.elementwise import quantize_reference
 from nc_core.exact.grid import Grid
 from nc_core.exact.layer import ExactLayer
+from nc_core.exact.memory import address
 from nc_core.exact.rules import Operand, requantize
 from nc_core.exact.tensor import GridTensor, on_grid, operand_of
 
@@ -297,35 +298,49 @@ def normalize(
     Returns:
         float32 on the grid, in the shape and memory format of ``values``.
     """
-    source = values
+    batch, channels = values.shape[:2]
     columns = not values.is_contiguous() and values.movedim(1, -1).is_contiguous()
-    if not columns:
-        source = values.contiguous()
+    source = values if columns else values.contiguous()
     result = torch.empty_like(source)
     if not source.numel():
         return result
+    positions = source.numel() // (batch * channels)
     function = kernels.normalize_columns if columns else kernels.normalize_rows
     scale, shift = condition or (_NOTHING, _NOTHING)
-    rows = max(len(scale), len(shift))
+    rows = max(scale.shape[0], shift.shape[0])
+    scale, shift = _rows(scale, rows), _rows(shift, rows)
     function(
-        _three_axes(source, columns),
-        _three_axes(result, columns),
+        address(source),
+        address(result),
+        (batch, positions, channels) if columns else (batch, channels, positions),
         settings.groups,
         math.ldexp(1.0, -fraction_bits),
         settings.epsilon,
         *affine,
-        scale.expand(rows, -1).contiguous().numpy(),
-        shift.expand(rows, -1).contiguous().numpy(),
+        address(scale),
+        address(shift),
+        rows,
         settings.silu,
-        (
-            math.ldexp(1.0, _FRACTION_BITS),
-            float(_LIMIT),
-            math.ldexp(1.0, target.fraction_bits - _FRACTION_BITS),
-            float(target.limit),
-            math.ldexp(1.0, -target.fraction_bits),
-        ),
+        _rounding(target),
     )
     return result
+
+
+@cache
+def _rounding(target: Grid) -> tuple[float, float, float, float, float]:
+    """What the kernels take to place results on a grid, after that of the settings."""
+    return (
+        math.ldexp(1.0, _FRACTION_BITS),
+        float(_LIMIT),
+        math.ldexp(1.0, target.fraction_bits - _FRACTION_BITS),
+        float(target.limit),
+        math.ldexp(1.0, -target.fraction_bits),
+    )
+
+
+def _rows(condition: Tensor, rows: int) -> Tensor:
+    """The condition of as many examples, without gaps in memory."""
+    return (condition if condition.shape[0] == rows else condition.expand(rows, -1)).contiguous()
 
 
 _NOTHING = torch.empty(0, 0)
@@ -379,13 +394,6 @@ def _silu(values: Tensor) -> Tensor:
         series = series.mul_(rest).add_(coefficient)
     powers = ((whole.int() + 127) << 23).view(torch.float32)
     return values / series.mul_(powers).add_(1)
-
-
-def _three_axes(values: Tensor, columns: bool) -> Any:
-    """(B, positions, C) or (B, C, positions), on the same memory."""
-    if columns:
-        return values.movedim(1, -1).reshape(values.shape[0], -1, values.shape[1]).numpy()
-    return values.view(*values.shape[:2], -1).numpy()
 
 
 def _condition(tensor: Tensor, batch: int, channels: int) -> Tensor:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float32, float64, int64, types
+from numba import boolean, float32, float64, int64, intp, types
 
 from nc_core.ans.compiled import kernel, primitive
+from nc_core.exact.memory import floats
 
 __all__ = [
     "EXPONENT_LIMIT", "GAIN_LIMIT", "MINUS_LOG2_E", "OFFSET_LIMIT", "POWER_SERIES",
@@ -42,15 +43,17 @@ _BIAS, _FRACTION_BITS = np.int32(127), np.int32(23)
 _ONE = np.float32(1)
 
 _SIGNATURE = types.void(
-    types.Array(float32, 3, "C"),
-    types.Array(float32, 3, "C"),
+    intp,
+    intp,
+    types.UniTuple(intp, 3),  # type: ignore[no-untyped-call]
     int64,
     float64,
     float64,
     types.Array(float64, 1, "C"),
     types.Array(float64, 1, "C"),
-    types.Array(float32, 2, "C"),
-    types.Array(float32, 2, "C"),
+    intp,
+    intp,
+    int64,
     boolean,
     types.UniTuple(float32, 5),  # type: ignore[no-untyped-call]
 )
@@ -130,41 +133,47 @@ def _result(value: Any, gain: Any, offset: Any, activate: Any, rounding: Any) ->
 
 @kernel(_SIGNATURE)
 def normalize_rows(
-    values: Any,
-    out: Any,
+    source: Any,
+    target: Any,
+    shape: Any,
     groups: Any,
     step: Any,
     epsilon: Any,
     weight: Any,
     bias: Any,
-    scale: Any,
-    shift: Any,
+    scales: Any,
+    shifts: Any,
+    rows: Any,
     activate: Any,
     rounding: Any,
 ) -> None:
     """Normalise values (B, C, positions).
 
     Args:
-        values: multiples of ``step``.
-        out: multiples of ``final_step``.
+        source: address of the values, multiples of ``step``.
+        target: address of the results, multiples of ``final_step``.
+        shape: of both.
         groups: of channels.
         step: a power of two.
         epsilon: is added to variances.
         weight: (C,).
         bias: (C,).
-        scale: (B or 1 or 0, C).
-        shift: the same.
+        scales: address of what examples add to 1 before it multiplies, (rows, C).
+        shifts: address of what they add after that, (rows, C).
+        rows: B, 1 or 0.
         activate: whether to apply SiLU.
         rounding: fineness, limit, ratio, final limit and final step: results are first rounded to
             multiples of 1 / fineness, at most ``limit`` of them, and then to multiples of 1 / ratio
             times these, at most ``final limit`` of them; the final step is the unit of ``out``.
     """
-    batch, channels, positions = values.shape
+    batch, channels, positions = shape
+    values, out = floats(source, shape), floats(target, shape)
+    scale, shift = floats(scales, (rows, channels)), floats(shifts, (rows, channels))
     size = channels // groups
     inverse_step = 1.0 / step
     gains, offsets = np.empty(channels, np.float32), np.empty(channels, np.float32)
     for example in range(batch):
-        row = min(example, max(len(scale) - 1, 0))
+        row = min(example, max(rows - 1, 0))
         for group in range(groups):
             first, last = group * size, (group + 1) * size
             total, squares = np.int64(0), np.int64(0)
@@ -188,26 +197,30 @@ def normalize_rows(
 
 @kernel(_SIGNATURE)
 def normalize_columns(
-    values: Any,
-    out: Any,
+    source: Any,
+    target: Any,
+    shape: Any,
     groups: Any,
     step: Any,
     epsilon: Any,
     weight: Any,
     bias: Any,
-    scale: Any,
-    shift: Any,
+    scales: Any,
+    shifts: Any,
+    rows: Any,
     activate: Any,
     rounding: Any,
 ) -> None:
     """As :func:`normalize_rows`, for values (B, positions, C)."""
-    batch, positions, channels = values.shape
+    batch, positions, channels = shape
+    values, out = floats(source, shape), floats(target, shape)
+    scale, shift = floats(scales, (rows, channels)), floats(shifts, (rows, channels))
     size = channels // groups
     inverse_step = 1.0 / step
     gains, offsets = np.empty(channels, np.float32), np.empty(channels, np.float32)
     totals, squares = np.empty(channels, np.int64), np.empty(channels, np.int64)
     for example in range(batch):
-        row = min(example, max(len(scale) - 1, 0))
+        row = min(example, max(rows - 1, 0))
         totals[:] = 0
         squares[:] = 0
         for position in range(positions):

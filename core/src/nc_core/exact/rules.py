@@ -157,10 +157,15 @@ def _absolute(operand: Operand) -> Operand:
 
 def _concatenate(function: Rule) -> Rule:
     def rule(tensors: Sequence[Any], dim: int = 0) -> Operand:
-        grid = common_grid([_grid_of(tensor) for tensor in tensors])
+        grid = _joint_grid(*[_grid_of(tensor) for tensor in tensors])
         return Operand(function([tensor.values for tensor in tensors], dim), grid)
 
     return rule
+
+
+@cache
+def _joint_grid(*grids: Grid) -> Grid:
+    return common_grid(grids)
 
 
 def _clamp(operand: Operand, min: Any = None, max: Any = None) -> Operand:
