@@ -71,7 +71,7 @@ def test_an_interrupted_command_is_resumed_where_it_was() -> None:
     code, said = nc(*packing, left=7)
     assert code == ExitCode.INTERRUPTED
     assert said == (
-        "nc: interrupted; the unfinished work on the first chunk of x.ncz is kept\n"
+        "nc: interrupted; what was coded of x.ncz is kept\n"
         "run the same command with --resume to go on\n"
     )
     code, said = nc(*packing, "--resume", left=7, number=signal.SIGTERM)

@@ -111,16 +111,18 @@ def test_add_agrees_with_its_reference_where_memory_begins_elsewhere() -> None:
         torch.ones(3, dtype=torch.float64),
         torch.ones(3, dtype=torch.float16),
         torch._neg_view(torch.ones(3)),
+        torch.ones(3, requires_grad=True),
+        torch._efficientzerotensor(3),
     ],
-    ids=["double", "half", "negated"],
+    ids=["double", "half", "negated", "gradient", "nowhere"],
 )
 def test_kernels_refuse_memory_that_holds_other_numbers(values: torch.Tensor) -> None:
-    with pytest.raises(TypeError, match="plain float32"):
+    with pytest.raises(TypeError, match="take float32 tensors"):
         e.quantize(values, 8, 2047)
 
 
 def test_kernels_refuse_memory_of_another_device() -> None:
-    with pytest.raises(TypeError, match="on the CPU"):
+    with pytest.raises(TypeError, match="in the CPU's memory"):
         e.add(torch.ones(3), torch.ones(3, device="meta"), 8)
 
 

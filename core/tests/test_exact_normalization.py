@@ -237,6 +237,9 @@ def test_tensors_without_a_grid_or_of_another_shape_are_refused() -> None:
     scale = placed(numbers((2, 12), 1))
     with pytest.raises(ValueError, match="conditioning"):
         exact(placed(numbers((3, 12, 4), 1)), scale, scale)
+    narrow = numbers((3, 11), 2)
+    with pytest.raises(RuntimeError, match="expanded size"):
+        normalize(numbers((3, 12, 4), 1), 8, exact.settings, exact._map, (narrow, narrow), COARSE)
     with pytest.raises(ValueError, match="not 5 groups"):
         NormSettings(5, 12, 1e-5, silu=False)
 

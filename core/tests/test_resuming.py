@@ -113,6 +113,47 @@ def test_a_full_disk_keeps_finished_chunks(tmp_path: Path, undisturbed: bytes) -
     assert names(tmp_path) == ["x.ncz"]
 
 
+def test_a_disk_that_is_full_keeps_finished_chunks_and_says_so(
+    tmp_path: Path, undisturbed: bytes
+) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "x.ncz"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(undisturbed) // 2, hard))
+    try:
+        with pytest.raises(WorkError, match=r"x\.ncz: file too large\n.*--resume"):
+            compress(path, RawModel())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    compress(path, Stopped(10), resume=True)
+    assert path.read_bytes() == undisturbed
+    assert names(tmp_path) == ["x.ncz"]
+
+
+class Damaged(ArraySource):
+    """Has an item that cannot be read."""
+
+    def load(self, index: int) -> Any:
+        if index == 5:
+            raise DataError("x.png: damaged")
+        return super().load(index)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_input_that_cannot_be_read_leaves_only_work_that_took_long(
+    tmp_path: Path, undisturbed: bytes, threads: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, source = tmp_path / "x.ncz", Damaged(ARRAY)
+    with pytest.raises(DataError, match="damaged"):
+        compress_source(source, path, RawModel(), CODER, threads=threads)
+    assert names(tmp_path) == []
+    with pytest.raises(DataError, match="damaged"):
+        compress_source(source, path, RawModel(), CODER, threads=threads, journal_seconds=0)
+    assert "x.ncz: what is coded so far is kept; --resume goes on" in caplog.text
+    compress(path, Stopped(8), resume=True)  # 7 pushes are left: all 12 less the 5 in front
+    assert path.read_bytes() == undisturbed
+
+
 def test_resuming_with_another_header_is_refused_and_keeps_the_work(
     tmp_path: Path, undisturbed: bytes
 ) -> None:

@@ -155,6 +155,10 @@ def test_a_model_is_called_as_the_folder_of_its_run(
         assert run.model_name() == "my_run"
         assert run.model_name("-0.9999") == "my_run-0.9999"
         assert len(run.model_name("-" * 200)) == MAX_NAME
+    link = tmp_path / "mnist"
+    link.symlink_to(folder)
+    with RunDirectory.create(link, {}) as run:
+        assert run.model_name() == "mnist"
 
 
 def test_records_are_lines_of_json(path: Path) -> None:

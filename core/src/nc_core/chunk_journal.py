@@ -303,7 +303,7 @@ class ChunkJournal:
                 self._save_if_there_is_room(message, engine)
 
     def _save_if_there_is_room(self, message: Message, engine: Arrays) -> None:
-        """What took less than a minute is not worth failing for."""
+        """Nothing of this chunk was saved before: it is not worth failing for."""
         try:
             self.save(message, engine, durable=False)
         except OSError as error:
@@ -315,7 +315,7 @@ class ChunkJournal:
         return self._job.path(self._number)
 
     def _own_key(self) -> bytes:
-        """Computed when it is first needed: most chunks never are saved."""
+        """Computed when it is first needed: many chunks never are saved."""
         if self._key is None:
             self._key = self._job.key(self._number, self._data)
         return self._key

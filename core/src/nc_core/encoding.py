@@ -91,7 +91,7 @@ class Encoding:
                 self._append(writer, task, payload)
             done.finish(task.seed, task.blocks.size)
             self._journals.stop_if_asked()
-            self._awaited = task.seed + 1
+            self._awaited = max(self._awaited, task.seed + 1)
         rates = {
             "bound_bits": round(self._cost.bound, 3),
             "initial_bits": self._cost.initial,
@@ -115,7 +115,7 @@ class Encoding:
                 self.chunks_kept += 1
                 lengths += pending
                 pending, end = [], self._file.tell()
-        self.chunks_done = self.chunks_kept
+        self.chunks_done = self._awaited = self.chunks_kept
         self._file.seek(end)
         self._file.truncate()
         writer = ContainerWriter(self._file, self._header.to_json(), lengths or None)

@@ -7,6 +7,7 @@ interrupted goes on behind its last whole chunk, and within the chunks that it h
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from nc_core.encoding import Encoding
 from nc_core.errors import CorruptFileError, InterruptedWorkError, WorkError
 from nc_core.files import check_target, describe_os_error, made_folder
 from nc_core.header import Header, check_block
-from nc_core.partial_file import PartialFile, partial_file
+from nc_core.partial_file import PartialFile, has_files, partial_file
 from nc_core.protocols import Coder, LosslessModel
 from nc_core.rates import Rate
 from nc_core.samples_done import Progress
@@ -30,6 +31,8 @@ from nc_core.signals import StopRequest, heeded
 from nc_core.sources import Source
 
 __all__ = ["Decoded", "Progress", "compress_source", "decode_container"]
+
+_log = logging.getLogger(__name__)
 
 
 def compress_source(
@@ -95,7 +98,7 @@ def compress_source(
                 )
 
             encoding = Encoding(partial.file, header, source, model, coder, journals("encode"))
-            with _kept_when_it_fails(partial, encoding, path):
+            with _kept_when_it_fails(partial, encoding, path, journal_seconds):
                 rate = encoding.to_the_end(threads, encoding_progress)
                 if verify or encoding.chunks_kept:
                     seconds = _verify(
@@ -131,24 +134,32 @@ def _as_decoders_know_it(model: LosslessModel) -> LosslessModel:
 
 
 @contextmanager
-def _kept_when_it_fails(partial: PartialFile, encoding: Encoding, path: Path) -> Iterator[None]:
+def _kept_when_it_fails(
+    partial: PartialFile, encoding: Encoding, path: Path, journal_seconds: float | None
+) -> Iterator[None]:
     """Keep what a block has done when it ends early, where that is worth resuming."""
+    began = time.monotonic()
     try:
         yield
     except CorruptFileError as error:
         partial.keep = False
         raise _mismatch(encoding, error, path) from error
     except BaseException as error:
-        is_begun = partial.folder.is_dir()  # within a chunk: only long work is kept there
-        partial.keep = partial.keep or is_begun
-        if isinstance(error, KeyboardInterrupt | OSError):
-            partial.keep = partial.keep or encoding.chunks_done > 0
+        is_something = encoding.chunks_done > 0 or has_files(partial.folder)
         if isinstance(error, KeyboardInterrupt):
-            raise _interrupted(encoding.chunks_done, is_begun, path) from error
-        if isinstance(error, OSError) and partial.keep:
+            partial.keep = partial.keep or is_something
+            raise _interrupted(encoding.chunks_done, is_something, path) from error
+        if journal_seconds is None:
+            raise
+        if isinstance(error, OSError):
+            partial.keep = partial.keep or is_something
             failure = describe_os_error(error, path)
-            failure.hint = HOW_TO_RESUME
+            failure.hint = HOW_TO_RESUME if partial.keep else failure.hint
             raise failure from error
+        is_long = time.monotonic() - began >= journal_seconds
+        partial.keep = partial.keep or (is_something and is_long)
+        if partial.keep:
+            _log.warning("%s: what is coded so far is kept; --resume goes on with it", path)
         raise
 
 
@@ -183,12 +194,12 @@ def _halves(progress: Progress | None) -> tuple[Progress | None, Progress | None
     )
 
 
-def _interrupted(chunks_done: int, is_begun: bool, path: Path) -> InterruptedWorkError:
-    if chunks_done == 0 and not is_begun:
+def _interrupted(chunks_done: int, is_something: bool, path: Path) -> InterruptedWorkError:
+    if not is_something:
         return InterruptedWorkError("interrupted; nothing was written")
     kept = "1 finished chunk" if chunks_done == 1 else f"{chunks_done} finished chunks"
     if chunks_done == 0:
-        kept = "the unfinished work on the first chunk"
+        kept = "what was coded"
     return InterruptedWorkError(
         f"interrupted; {kept} of {path} {'is' if chunks_done < 2 else 'are'} kept", HOW_TO_RESUME
     )

@@ -17,7 +17,7 @@ from nc_core.errors import DataError
 from nc_core.file_lock import lock_file
 from nc_core.files import check_target
 
-__all__ = ["PartialFile", "partial_file", "refuse_other_than_folder", "remove_folder"]
+__all__ = ["PartialFile", "has_files", "partial_file", "refuse_other_than_folder", "remove_folder"]
 
 _log = logging.getLogger(__name__)
 
@@ -83,12 +83,17 @@ def partial_file(target: Path, *, resume: bool, force: bool) -> Iterator[Partial
         yield partial
     finally:
         if os.name == "nt":
-            file.close()
+            _close(file)
         if not partial.keep:
             with suppress(OSError):
                 path.unlink()
             remove_folder(partial.folder)
-        file.close()
+        _close(file)
+
+
+def has_files(folder: Path) -> bool:
+    """Whether something lies in a folder for unfinished work."""
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def refuse_other_than_folder(path: Path) -> None:
@@ -105,6 +110,12 @@ def remove_folder(path: Path) -> None:
     """Remove a folder for unfinished work, if it is there; never what a link points to."""
     if not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _close(file: BinaryIO) -> None:
+    """Close it; what a full disk did not take is no news, and a published file has nothing left."""
+    with suppress(OSError):
+        file.close()
 
 
 def _folder_of(path: Path) -> Path:

@@ -157,7 +157,8 @@ class RunDirectory:
         Args:
             suffix: tells it from others of the run.
         """
-        folder = self.path.resolve().name or "run"
+        has_name = self.path.name not in ("", "..")  # of a link, its own
+        folder = self.path.name if has_name else self.path.resolve().name or "run"
         name = "".join(sign if sign.isprintable() else "_" for sign in f"{folder}{suffix}")
         return name[-MAX_NAME:]
 

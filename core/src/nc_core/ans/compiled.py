@@ -46,7 +46,7 @@ class Kernel:
 
     Args:
         function: what to compile.
-        signature: a numba signature, with C-contiguous arrays of fixed dtype.
+        signature: a numba signature of fixed dtypes; arrays are C-contiguous.
     """
 
     def __init__(self, function: Callable[..., Any], signature: Any) -> None:

@@ -1,4 +1,7 @@
-"""How kernels reach the elements of a tensor: by its address, at a tenth of an array's price."""
+"""How kernels reach the elements of a tensor: by its address, at a tenth of an array's price.
+
+Numba's cache of a kernel looks at the kernel's own file only: after a change here, touch these.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,16 @@ def address(dense: Tensor) -> int:
     """Where the elements of a tensor without gaps begin; the caller keeps the tensor meanwhile.
 
     Raises:
-        TypeError: its elements are not in the CPU's memory, as float32.
+        TypeError: its elements are not in the CPU's memory, as float32, or a gradient is wanted.
     """
-    if dense.dtype is not torch.float32 or not dense.is_cpu or dense.is_neg():
-        raise TypeError(f"kernels take plain float32 tensors on the CPU, not {dense.type()}")
-    return dense.data_ptr()
+    start = dense.data_ptr()
+    is_plain = dense.dtype is torch.float32 and dense.is_cpu and not dense.is_neg()
+    if not is_plain or dense.requires_grad or (start == 0 and dense.numel()):
+        raise TypeError(
+            "kernels take float32 tensors in the CPU's memory, neither negated views nor with "
+            f"gradients; this is {dense.type()}"
+        )
+    return start
 
 
 def floats(start: Any, shape: Any) -> Any:

@@ -308,7 +308,7 @@ def normalize(
     function = kernels.normalize_columns if columns else kernels.normalize_rows
     scale, shift = condition or (_NOTHING, _NOTHING)
     rows = max(scale.shape[0], shift.shape[0])
-    scale, shift = _rows(scale, rows), _rows(shift, rows)
+    scale, shift = _rows(scale, rows, channels), _rows(shift, rows, channels)
     function(
         address(source),
         address(result),
@@ -338,12 +338,14 @@ def _rounding(target: Grid) -> tuple[float, float, float, float, float]:
     )
 
 
-def _rows(condition: Tensor, rows: int) -> Tensor:
+def _rows(condition: Tensor, rows: int, channels: int) -> Tensor:
     """The condition of as many examples, without gaps in memory."""
-    return (condition if condition.shape[0] == rows else condition.expand(rows, -1)).contiguous()
+    if condition.shape != (rows, channels):
+        condition = condition.expand(rows, channels)
+    return condition.contiguous()
 
 
-_NOTHING = torch.empty(0, 0)
+_NOTHING = torch.empty(0, 1)
 
 
 def normalize_reference(

@@ -166,7 +166,7 @@ def code_photographs(
             source = ArraySource(pixels, "hwc")
             file = temporary / "photograph.ncz"
             rates = {
-                name: compress_source(source, file, model, coder, force=True)
+                name: compress_source(source, file, model, coder, force=True, journal_seconds=None)
                 for name, model in models.items()
             }
             height, width = pixels.shape[:2]

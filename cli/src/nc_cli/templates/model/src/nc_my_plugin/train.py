@@ -44,7 +44,7 @@ def train(config: MyPluginConfig, run: RunDirectory, dataset: Dataset) -> ModelF
         FAMILY,
         config={},
         tensors={"frequencies": frequencies},
-        name=run.path.name,
+        name=run.model_name(),
         info={"data": dataset.name, "images": number, "smoothing": config.smoothing},
     )
 
