@@ -155,7 +155,7 @@ def test_input_that_cannot_be_read_leaves_only_work_that_took_long(
 
 
 def test_resuming_with_another_header_is_refused_and_keeps_the_work(
-    tmp_path: Path, undisturbed: bytes
+    tmp_path: Path, undisturbed: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "x.ncz"
     with pytest.raises(InterruptedWorkError):
@@ -163,6 +163,7 @@ def test_resuming_with_another_header_is_refused_and_keeps_the_work(
     for model, array in ((RawModel(), ARRAY[:5]), (BorrowingModel(), ARRAY)):
         with pytest.raises(UsageError, match="another input"):
             compress(path, model, array, resume=True)
+    assert "--resume goes on" not in caplog.text  # the error says to run without it
     compress(path, RawModel(), resume=True)
     assert path.read_bytes() == undisturbed
 

@@ -157,8 +157,8 @@ def _kept_when_it_fails(
             failure.hint = HOW_TO_RESUME if partial.keep else failure.hint
             raise failure from error
         is_long = time.monotonic() - began >= journal_seconds
-        partial.keep = partial.keep or (is_something and is_long)
-        if partial.keep:
+        if is_something and is_long and not partial.keep:
+            partial.keep = True
             _log.warning("%s: what is coded so far is kept; --resume goes on with it", path)
         raise
 
